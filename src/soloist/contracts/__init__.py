@@ -1,0 +1,1 @@
+"""The seams between rooms, as protocols; their promises stand in the docstrings."""

@@ -1,0 +1,69 @@
+"""Actions: what an orchestrator's code asked for in one episode.
+
+Task ids are allotted by the executor, rising from 0 over the whole execution, shared by
+activities and timers; the same history always yields the same ids.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from soloist.core.failures import FailureDetails
+
+
+class _Action(msgspec.Struct, frozen=True, tag_field="type", tag=True, gc=False):
+    pass
+
+
+class ScheduleTask(_Action, frozen=True):
+    """Call an activity."""
+
+    task_id: int
+    name: str
+    input: str | None = None
+
+
+class CreateTimer(_Action, frozen=True):
+    """Create a durable timer; a time in the past fires at once."""
+
+    task_id: int
+    fire_at: datetime
+
+
+class CancelTimer(_Action, frozen=True):
+    """Stop waiting for a durable timer."""
+
+    task_id: int
+
+
+class CompleteExecution(_Action, frozen=True):
+    """The orchestrator returned (``failure`` is ``None``) or raised."""
+
+    result: str | None = None
+    failure: FailureDetails | None = None
+
+
+class CarriedEvent(msgspec.Struct, frozen=True):
+    """An external event that nobody waited for, handed to the next execution."""
+
+    name: str
+    input: str | None = None
+
+
+class ContinueAsNew(_Action, frozen=True):
+    """End this execution and begin the next one of the same instance."""
+
+    input: str | None = None
+    carried: tuple[CarriedEvent, ...] = ()
+
+
+Action = ScheduleTask | CreateTimer | CancelTimer | CompleteExecution | ContinueAsNew
+
+
+class EpisodeResult(msgspec.Struct, frozen=True):
+    """All that one episode produced: its *new* actions and the custom status as it is now."""
+
+    actions: tuple[Action, ...] = ()
+    custom_status: str | None = None

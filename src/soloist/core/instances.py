@@ -1,0 +1,147 @@
+"""What the outside may know and ask of an instance."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from soloist.core.events import InboxEvent
+from soloist.core.failures import FailureDetails
+from soloist.core.policy import StartDecision, StartPolicy
+from soloist.core.status import RuntimeStatus
+
+MAX_PAGE_SIZE = 1000
+DEFAULT_PAGE_SIZE = 100
+
+
+class StartRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """One wish to start ``name`` under ``instance_id``.
+
+    ``execution_id`` is drawn by the caller and becomes the new execution's.
+    """
+
+    instance_id: str
+    execution_id: str
+    name: str
+    at: datetime
+    input: str | None = None
+    version: str | None = None
+    policy: StartPolicy = StartPolicy.FAIL
+
+
+class InstanceRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """An instance as the store holds it now.
+
+    ``generation`` is the fencing token: it rises with every start in the database and is never
+    used again. ``history_length`` counts events; 0 means that no episode has been committed.
+    """
+
+    generation: int
+    instance_id: str
+    execution_id: str
+    name: str
+    version: str | None
+    status: RuntimeStatus
+    input: str | None
+    output: str | None
+    custom_status: str | None
+    failure: FailureDetails | None
+    created_at: datetime
+    updated_at: datetime
+    history_length: int
+
+
+class InboxMessage(msgspec.Struct, frozen=True):
+    """An event waiting to enter a history; ``message_id`` rises in order of arrival."""
+
+    message_id: int
+    event: InboxEvent
+
+
+class Lease(msgspec.Struct, frozen=True, kw_only=True):
+    """The right to commit to one instance, until somebody takes it over.
+
+    ``epoch`` rises each time the instance is leased; a commit under an older one is refused.
+    """
+
+    record: InstanceRecord
+    epoch: int
+    messages: tuple[InboxMessage, ...] = ()
+
+
+class LeaseGrant(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to a host that asked for work.
+
+    ``leases`` are newly granted. ``mail`` names generations which the host held already and for
+    which messages came from other processes. ``next_due_at`` is when the next waiting instance
+    falls due, ``None`` when nothing waits for a time.
+    """
+
+    leases: tuple[Lease, ...] = ()
+    mail: tuple[int, ...] = ()
+    next_due_at: datetime | None = None
+
+
+class StartReceipt(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a start that was not refused.
+
+    ``record`` is the instance now under the id. ``lease`` is present when the starting host was
+    given it in the same transaction. ``replaced`` is the generation that had to go.
+    """
+
+    decision: StartDecision
+    record: InstanceRecord
+    lease: Lease | None = None
+    replaced: int | None = None
+
+
+class DeliverReceipt(msgspec.Struct, frozen=True, kw_only=True):
+    """A delivered message's place; ``lease`` as in :class:`StartReceipt`."""
+
+    generation: int
+    message_id: int
+    lease: Lease | None = None
+
+
+class InstanceQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """A filter over the hub's instances; empty fields do not restrict.
+
+    ``created_from`` is inclusive, ``created_to`` exclusive of later instants. ``token`` continues
+    an earlier page.
+    """
+
+    instance_id_prefix: str = ""
+    names: tuple[str, ...] = ()
+    statuses: frozenset[RuntimeStatus] = frozenset()
+    created_from: datetime | None = None
+    created_to: datetime | None = None
+    page_size: int = DEFAULT_PAGE_SIZE
+    token: str | None = None
+
+
+class InstancePage(msgspec.Struct, frozen=True):
+    """Instances in the order of their starts; ``token`` is ``None`` on the last page."""
+
+    records: tuple[InstanceRecord, ...]
+    token: str | None
+
+
+class Backlog(msgspec.Struct, frozen=True, kw_only=True):
+    """How much work stands in the hub: instances due with no host, and instances held."""
+
+    due: int
+    held: int
+    oldest_due_at: datetime | None
+
+
+class AccessKey(msgspec.Struct, frozen=True):
+    """A secret that opens something.
+
+    ``scope`` is ``master``, ``host``, ``system`` or ``function:<name>``.
+    """
+
+    scope: str
+    name: str
+    value: str
+    created_at: datetime

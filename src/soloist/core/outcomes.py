@@ -1,0 +1,52 @@
+"""Outcomes: all that one step of an instance commits, whole or not at all."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from soloist.core.actions import CarriedEvent
+from soloist.core.events import HistoryEvent
+from soloist.core.failures import FailureDetails
+from soloist.core.status import RuntimeStatus
+
+
+class NextExecution(msgspec.Struct, frozen=True):
+    """What continue-as-new puts in the place of the execution that ends.
+
+    ``carried`` enters the instance's inbox ahead of anything that arrives later.
+    """
+
+    execution_id: str
+    input: str | None
+    carried: tuple[CarriedEvent, ...] = ()
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """One commit of one instance.
+
+    It counts only if the instance still has ``generation``, ``execution_id``, ``epoch`` and a
+    history of exactly ``history_length`` events; else nothing of it is done.
+
+    ``events`` are appended. ``consumed`` are inbox messages that are now in the history, or were
+    refused for good. ``due_at`` is when somebody must look at the instance should no host hold
+    it, ``None`` when only a message can move it. ``releases`` gives the lease back. A terminal
+    ``status`` always does, and empties the inbox. With ``next_execution`` the history starts
+    anew and ``events`` are dropped.
+    """
+
+    generation: int
+    execution_id: str
+    epoch: int
+    history_length: int
+    at: datetime
+    events: tuple[HistoryEvent, ...]
+    consumed: tuple[int, ...]
+    status: RuntimeStatus
+    custom_status: str | None
+    output: str | None
+    failure: FailureDetails | None
+    due_at: datetime | None
+    releases: bool = False
+    next_execution: NextExecution | None = None

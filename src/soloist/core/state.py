@@ -1,0 +1,146 @@
+"""An orchestration's state: the fold of its history.
+
+Rules of this file: the state changes only by :meth:`OrchestrationState.apply`, one event at a
+time, and an event that breaks a law (an unknown task completed, a finished execution continued)
+raises instead of being absorbed. Folding costs the same for every event, however long the
+history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+
+from soloist.core.events import (
+    Arrival,
+    EventRaised,
+    ExecutionCompleted,
+    ExecutionStarted,
+    ExecutionTerminated,
+    HistoryEvent,
+    OrchestratorStarted,
+    TaskCompleted,
+    TaskFailed,
+    TaskScheduled,
+    TimerCancelled,
+    TimerCreated,
+    TimerFired,
+)
+from soloist.errors import HistoryCorrupt
+
+
+class OrchestrationState:
+    """What an execution has begun and what it still waits for. Owned by one session."""
+
+    __slots__ = (
+        "clock_at",
+        "is_finished",
+        "length",
+        "next_task_id",
+        "open_tasks",
+        "open_timers",
+        "started",
+    )
+
+    def __init__(self, history: Iterable[HistoryEvent] = ()) -> None:
+        self.started: ExecutionStarted | None = None
+        self.open_tasks: dict[int, TaskScheduled] = {}
+        self.open_timers: dict[int, TimerCreated] = {}
+        self.next_task_id = 0
+        self.length = 0
+        self.clock_at: datetime | None = None
+        self.is_finished = False
+        self.extend(history)
+
+    @property
+    def has_open_work(self) -> bool:
+        """Whether anything was begun that has neither ended nor been cancelled."""
+        return bool(self.open_tasks or self.open_timers)
+
+    def extend(self, events: Iterable[HistoryEvent]) -> None:
+        """Apply events in order."""
+        for event in events:
+            self.apply(event)
+
+    def apply(self, event: HistoryEvent) -> None:
+        """Take in one more event of the history.
+
+        Raises:
+            HistoryCorrupt: the event cannot follow what came before it.
+        """
+        if self.is_finished:
+            raise HistoryCorrupt(f"{_name(event)} follows the end of the execution.")
+        fold = _FOLDS.get(type(event))
+        if fold is not None:
+            fold(self, event)
+        self.length += 1
+
+    def accepts(self, arrival: Arrival) -> bool:
+        """Whether the arrival may still enter the history: nothing completes twice."""
+        if self.is_finished:
+            return False
+        if isinstance(arrival, TaskCompleted | TaskFailed):
+            return arrival.task_id in self.open_tasks
+        if isinstance(arrival, TimerFired):
+            return arrival.task_id in self.open_timers
+        if isinstance(arrival, ExecutionStarted):
+            return self.started is None
+        return True
+
+    def next_timer_at(self) -> datetime | None:
+        """Return when the earliest open timer fires."""
+        return min((timer.fire_at for timer in self.open_timers.values()), default=None)
+
+    def _take_task_id(self, event: TaskScheduled | TimerCreated) -> None:
+        if event.task_id < self.next_task_id:
+            raise HistoryCorrupt(f"{_name(event)} uses task id {event.task_id} again.")
+        self.next_task_id = event.task_id + 1
+
+    def _on_orchestrator_started(self, event: OrchestratorStarted) -> None:
+        self.clock_at = event.at
+
+    def _on_execution_started(self, event: ExecutionStarted) -> None:
+        if self.started is not None:
+            raise HistoryCorrupt("ExecutionStarted stands in the history twice.")
+        self.started = event
+
+    def _on_execution_ended(self, _event: HistoryEvent) -> None:
+        self.is_finished = True
+        self.open_tasks.clear()
+        self.open_timers.clear()
+
+    def _on_task_scheduled(self, event: TaskScheduled) -> None:
+        self._take_task_id(event)
+        self.open_tasks[event.task_id] = event
+
+    def _on_task_ended(self, event: TaskCompleted | TaskFailed) -> None:
+        if self.open_tasks.pop(event.task_id, None) is None:
+            raise HistoryCorrupt(f"{_name(event)} for task {event.task_id}, which is not open.")
+
+    def _on_timer_created(self, event: TimerCreated) -> None:
+        self._take_task_id(event)
+        self.open_timers[event.task_id] = event
+
+    def _on_timer_ended(self, event: TimerFired | TimerCancelled) -> None:
+        if self.open_timers.pop(event.task_id, None) is None:
+            raise HistoryCorrupt(f"{_name(event)} for timer {event.task_id}, which is not open.")
+
+
+def _name(event: HistoryEvent) -> str:
+    return type(event).__name__
+
+
+_Fold = Callable[[OrchestrationState, "HistoryEvent"], None]
+_FOLDS: dict[type, _Fold] = {
+    OrchestratorStarted: OrchestrationState._on_orchestrator_started,
+    ExecutionStarted: OrchestrationState._on_execution_started,
+    ExecutionCompleted: OrchestrationState._on_execution_ended,
+    ExecutionTerminated: OrchestrationState._on_execution_ended,
+    TaskScheduled: OrchestrationState._on_task_scheduled,
+    TaskCompleted: OrchestrationState._on_task_ended,
+    TaskFailed: OrchestrationState._on_task_ended,
+    TimerCreated: OrchestrationState._on_timer_created,
+    TimerFired: OrchestrationState._on_timer_ended,
+    TimerCancelled: OrchestrationState._on_timer_ended,
+}  # type: ignore[dict-item]  # each fold is filed under the one event type it takes
+assert EventRaised not in _FOLDS, "an external event changes nothing but the length"
