@@ -184,7 +184,6 @@ class Client:
             self._wakeups.granted(receipt.lease)
         else:
             self._wakeups.mail(receipt.generation)
-            self._wakeups.work_waits()
 
     def _checked_id(self, instance_id: str) -> str:
         return check_instance_id(instance_id, self._max_instance_id_length)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Protocol
 
 
@@ -25,3 +26,24 @@ class Clock(Protocol):
 
     async def sleep(self, seconds: float) -> None:
         """Return after that many seconds of this clock."""
+
+
+class SystemClock:
+    """The machine's clock on the running event loop; it stands still rather than go back."""
+
+    def __init__(self) -> None:
+        self._latest = datetime.now(UTC)
+
+    def now(self) -> datetime:
+        """Return the current time, or the latest answer if the machine's clock was set back."""
+        self._latest = max(self._latest, datetime.now(UTC))
+        return self._latest
+
+    def call_at(self, when: datetime, call: Callable[[], None]) -> Alarm:
+        """Arrange ``call`` on the running loop."""
+        delay_seconds = (when - self.now()).total_seconds()
+        return asyncio.get_running_loop().call_later(max(0.0, delay_seconds), call)
+
+    async def sleep(self, seconds: float) -> None:
+        """Return after that many seconds."""
+        await asyncio.sleep(seconds)

@@ -1,0 +1,141 @@
+"""Activities: a bounded number of them at once, first come, first served.
+
+An activity belongs to the holder of its instance's lease. It has no row of its own: the history
+says that it was scheduled, so whoever takes the instance over runs it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+import msgspec
+
+from soloist.contracts.clock import Clock
+from soloist.contracts.executor import ActivityCall, ActivityResult, Executor
+from soloist.core.events import TaskCompleted, TaskFailed
+from soloist.core.failures import FailureDetails
+from soloist.core.payloads import exceeds
+from soloist.errors import WorkerLost
+from soloist.telemetry import logger
+
+_log = logger(__name__)
+
+
+class Caller(Protocol):
+    """Whoever waits for an activity."""
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the result is of no use any more."""
+
+    def arrive(self, completion: TaskCompleted | TaskFailed) -> None:
+        """Take the activity's completion."""
+
+
+class _Job(msgspec.Struct, gc=False):
+    caller: Caller
+    call: ActivityCall
+    losses: int = 0
+
+
+class ActivityPool:
+    """Runs activities for sessions, at most ``concurrency`` at a time.
+
+    The line in front of it is bounded by the sessions and by the actions that each may ask for.
+    """
+
+    def __init__(
+        self,
+        executor: Executor,
+        clock: Clock,
+        *,
+        concurrency: int,
+        max_worker_losses: int,
+        max_payload_bytes: int,
+    ) -> None:
+        self._executor = executor
+        self._clock = clock
+        self._concurrency = concurrency
+        self._max_worker_losses = max_worker_losses
+        self._max_payload_bytes = max_payload_bytes
+        self._jobs: asyncio.Queue[_Job] = asyncio.Queue()
+        self._runners: list[asyncio.Task[None]] = []
+        self._running = 0
+        self._is_draining = False
+        self._on_idle: Callable[[], None] = lambda: None
+
+    @property
+    def running(self) -> int:
+        """How many activities run now."""
+        return self._running
+
+    @property
+    def waiting(self) -> int:
+        """How many activities stand in line."""
+        return self._jobs.qsize()
+
+    def submit(self, caller: Caller, call: ActivityCall) -> None:
+        """Put an activity in line."""
+        self._jobs.put_nowait(_Job(caller, call))
+        if len(self._runners) < self._concurrency and len(self._runners) < (
+            self._running + self._jobs.qsize()
+        ):
+            self._runners.append(asyncio.create_task(self._run_jobs()))
+
+    def stop_taking(self, on_idle: Callable[[], None]) -> None:
+        """Begin nothing more; call ``on_idle`` whenever the last running activity has ended."""
+        self._is_draining = True
+        self._on_idle = on_idle
+
+    async def close(self) -> None:
+        """Abandon what is running; it will be run again by whoever holds the instance next."""
+        for runner in self._runners:
+            runner.cancel()
+        await asyncio.gather(*self._runners, return_exceptions=True)
+        self._runners.clear()
+
+    async def _run_jobs(self) -> None:
+        while True:
+            job = await self._jobs.get()
+            if job.caller.is_closed or self._is_draining:
+                continue
+            self._running += 1
+            try:
+                await self._run(job)
+            finally:
+                self._running -= 1
+                if self._is_draining and self._running == 0:
+                    self._on_idle()
+
+    async def _run(self, job: _Job) -> None:
+        try:
+            result = await self._executor.run_activity(job.call)
+        except WorkerLost as error:
+            result = self._after_loss(job, error)
+        except Exception as error:
+            _log.exception("activity could not be run", activity=job.call.name)
+            result = ActivityResult(failure=FailureDetails(f"It could not be run: {error}"))
+        if result is not None and not job.caller.is_closed:
+            job.caller.arrive(self._completion(job.call, result))
+
+    def _after_loss(self, job: _Job, error: WorkerLost) -> ActivityResult | None:
+        job.losses += 1
+        if job.losses < self._max_worker_losses:
+            self._jobs.put_nowait(job)
+            return None
+        text = f"The worker process was lost {job.losses} times while it ran. {error}"
+        return ActivityResult(failure=FailureDetails(text))
+
+    def _completion(self, call: ActivityCall, result: ActivityResult) -> TaskCompleted | TaskFailed:
+        now = self._clock.now()
+        failure = result.failure
+        if result.result is not None and exceeds(result.result, self._max_payload_bytes):
+            failure = FailureDetails(
+                f"Its result exceeds the limit of {self._max_payload_bytes} bytes"
+                " (setting max_payload_bytes)."
+            )
+        if failure is not None:
+            return TaskFailed(now, call.task_id, failure)
+        return TaskCompleted(now, call.task_id, result.result)

@@ -1,0 +1,333 @@
+"""Sessions: one instance while this host works on it.
+
+*Theory of operation.* A session owns the folded state of one leased instance and is the only
+thing that changes it. Completions of activities, messages of the inbox and timers that fall due
+*arrive*; whatever has arrived by then is taken together as one turn: the code is run over it, the
+core says what that means, and one commit makes it durable. Only then are new activities begun.
+A commit that is refused means that somebody else holds the instance: the session drops dead and
+tells nobody, because all that it did since its last commit never happened.
+
+A session that fails for any other reason is dropped as well and its lease given back, so the
+instance is loaded again from what is durable. There is no repair of state in memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from datetime import datetime
+from enum import Enum
+from uuid import uuid4
+
+import msgspec
+
+from soloist.contracts.clock import Alarm, Clock
+from soloist.contracts.executor import ActivityCall, Episode, Executor, HistoryNeeded
+from soloist.contracts.store import Store
+from soloist.core.actions import CompleteExecution, ContinueAsNew, EpisodeResult
+from soloist.core.episode import Conclusion, End, Turn, close_turn, open_turn
+from soloist.core.events import (
+    Arrival,
+    ExecutionStarted,
+    HistoryEvent,
+    TaskCompleted,
+    TaskFailed,
+    TaskScheduled,
+    TimerFired,
+)
+from soloist.core.failures import FailureDetails
+from soloist.core.instances import InboxMessage, Lease
+from soloist.core.outcomes import NextExecution, Outcome
+from soloist.core.state import OrchestrationState
+from soloist.engine.activities import ActivityPool
+from soloist.engine.settings import EngineSettings
+from soloist.errors import WorkerLost
+from soloist.telemetry import logger
+
+_log = logger(__name__)
+_NO_CODE = EpisodeResult()
+
+
+class SessionEnd(Enum):
+    """Why a session ended."""
+
+    OVER = "the instance has ended"
+    RELEASED = "it was given back"
+    STALE = "somebody else holds the instance"
+    FAILED = "something went wrong; the lease must be given back"
+
+
+class SessionTools(msgspec.Struct, frozen=True):
+    """What every session of one engine works with.
+
+    ``episodes`` bounds the turns under way; ``on_rest`` is told when a session has nothing to do
+    and ``on_wake`` when it has again.
+    """
+
+    store: Store
+    clock: Clock
+    executor: Executor
+    activities: ActivityPool
+    settings: EngineSettings
+    episodes: asyncio.Semaphore
+    on_rest: Callable[[Session], None]
+    on_wake: Callable[[Session], None]
+
+
+class Session:
+    """One leased instance at work."""
+
+    def __init__(self, lease: Lease, tools: SessionTools) -> None:
+        record = lease.record
+        self.generation = record.generation
+        self.epoch = lease.epoch
+        self.instance_id = record.instance_id
+        self.is_closed = False
+        self._tools = tools
+        self._record = record
+        self._execution_id = record.execution_id
+        self._state = OrchestrationState()
+        self._end: End | None = None
+        self._past: tuple[HistoryEvent, ...] | None = ()
+        self._fed = 0
+        self._custom_status = record.custom_status
+        self._started: ExecutionStarted | None = None
+        self._inbox: deque[InboxMessage] = deque(lease.messages)
+        self._last_message_id = lease.messages[-1].message_id if lease.messages else 0
+        self._has_mail = False
+        self._completions: list[Arrival] = []
+        self._next_timer_at: datetime | None = None
+        self._alarm: Alarm | None = None
+        self._awake = asyncio.Event()
+        self._must_release = False
+
+    def arrive(self, completion: TaskCompleted | TaskFailed) -> None:
+        """Take the completion of an activity."""
+        self._completions.append(completion)
+        self._awake.set()
+
+    def check_mail(self) -> None:
+        """Look into the inbox: a message was delivered."""
+        self._has_mail = True
+        self._awake.set()
+
+    def release(self) -> None:
+        """Give the instance back once the turn under way, if any, is committed."""
+        self._must_release = True
+        self._awake.set()
+
+    async def run(self) -> SessionEnd:
+        """Work until the instance has ended or is held no more."""
+        try:
+            await self._load()
+            while True:
+                arrivals, consumed = await self._next_arrivals()
+                if self._must_release:
+                    await self._tools.store.release(self.generation, self.epoch)
+                    return SessionEnd.RELEASED
+                conclusion = await self._turn(arrivals, consumed)
+                if conclusion is None:
+                    return SessionEnd.STALE
+                if conclusion.is_over and not isinstance(conclusion.end, ContinueAsNew):
+                    return SessionEnd.OVER
+        finally:
+            self.is_closed = True
+            self._disarm()
+            self._tools.executor.forget(self.generation)
+
+    async def _load(self) -> None:
+        record = self._record
+        if record.history_length == 0:
+            self._begin_execution(record.execution_id, record.input, record.created_at)
+            return
+        self._past = await self._tools.store.history(self.generation)
+        self._state.extend(self._past)
+        for scheduled in self._state.open_tasks.values():
+            self._begin_activity(scheduled)
+        self._next_timer_at = self._state.next_timer_at()
+
+    def _begin_execution(self, execution_id: str, payload: str | None, at: datetime) -> None:
+        self._execution_id = execution_id
+        self._state = OrchestrationState()
+        self._end = None
+        self._past = ()
+        self._fed = 0
+        self._next_timer_at = None
+        self._started = ExecutionStarted(
+            at, self._record.name, execution_id, payload, self._record.version
+        )
+
+    async def _next_arrivals(self) -> tuple[list[Arrival], tuple[int, ...]]:
+        """Wait for something to do; return it with the inbox messages that it uses up."""
+        while not self._must_release or self._completions:
+            self._awake.clear()
+            if self._has_mail:
+                await self._read_inbox()
+            arrivals, consumed = self._take_arrivals()
+            if arrivals:
+                return arrivals, consumed
+            self._arm()
+            if not self._state.open_tasks:
+                self._tools.on_rest(self)
+            await self._awake.wait()
+            self._tools.on_wake(self)
+        return [], ()
+
+    async def _read_inbox(self) -> None:
+        self._has_mail = False
+        messages = await self._tools.store.inbox(self.generation, self._last_message_id)
+        if messages:
+            self._inbox.extend(messages)
+            self._last_message_id = messages[-1].message_id
+
+    def _take_arrivals(self) -> tuple[list[Arrival], tuple[int, ...]]:
+        room = self._tools.settings.max_arrivals_per_turn
+        arrivals: list[Arrival] = []
+        if self._started is not None:
+            arrivals.append(self._started)
+            self._started = None
+        arrivals += self._completions[:room]
+        del self._completions[:room]
+        arrivals += self._fired_timers()
+        consumed: list[int] = []
+        while self._inbox and len(arrivals) < room:
+            message = self._inbox.popleft()
+            arrivals.append(message.event)
+            consumed.append(message.message_id)
+        if self._completions or self._inbox:
+            self._awake.set()
+        return arrivals, tuple(consumed)
+
+    def _fired_timers(self) -> list[TimerFired]:
+        if self._next_timer_at is None:
+            return []
+        now = self._tools.clock.now()
+        if now < self._next_timer_at:
+            return []
+        due = [timer for timer in self._state.open_timers.values() if timer.fire_at <= now]
+        due.sort(key=lambda timer: (timer.fire_at, timer.task_id))
+        return [TimerFired(now, timer.task_id, timer.fire_at) for timer in due]
+
+    async def _turn(
+        self, arrivals: list[Arrival], consumed: tuple[int, ...]
+    ) -> Conclusion | None:
+        """Take one turn and commit it; ``None`` when the lease turned out to be lost."""
+        tools = self._tools
+        turn = open_turn(self._state, arrivals, self._end, tools.clock.now())
+        history_length = self._state.length
+        result = await self._run_code(turn) if turn.needs_code else _NO_CODE
+        now = tools.clock.now()
+        conclusion = close_turn(
+            self._state, turn, result, self._end, now, tools.settings.limits
+        )
+        if turn.needs_code:
+            self._custom_status = result.custom_status
+        outcome = self._outcome(conclusion, consumed, history_length, now)
+        if not await tools.store.commit(outcome):
+            _log.info("stale commit refused", instance_id=self.instance_id)
+            return None
+        self._past = None
+        self._end = conclusion.end
+        self._carry_on(conclusion, outcome, now)
+        return conclusion
+
+    def _outcome(
+        self,
+        conclusion: Conclusion,
+        consumed: tuple[int, ...],
+        history_length: int,
+        now: datetime,
+    ) -> Outcome:
+        next_execution = None
+        if conclusion.is_over and isinstance(conclusion.end, ContinueAsNew):
+            next_execution = NextExecution(
+                uuid4().hex, conclusion.end.input, conclusion.end.carried
+            )
+        self._next_timer_at = self._state.next_timer_at()
+        waits_for_time_only = next_execution is None and not self._state.open_tasks
+        return Outcome(
+            generation=self.generation,
+            execution_id=self._execution_id,
+            epoch=self.epoch,
+            history_length=history_length,
+            at=now,
+            events=() if next_execution is not None else conclusion.events,
+            consumed=consumed,
+            status=conclusion.status,
+            custom_status=self._custom_status,
+            output=conclusion.output,
+            failure=conclusion.failure,
+            due_at=self._next_timer_at if waits_for_time_only else now,
+            next_execution=next_execution,
+        )
+
+    def _carry_on(self, conclusion: Conclusion, outcome: Outcome, now: datetime) -> None:
+        """Begin what the committed turn asked for."""
+        following = outcome.next_execution
+        if following is not None:
+            self._begin_execution(following.execution_id, following.input, now)
+            if following.carried:
+                self._inbox.clear()
+                self._last_message_id = 0
+                self._has_mail = True
+            return
+        if conclusion.is_over:
+            return
+        for event in conclusion.events:
+            if isinstance(event, TaskScheduled):
+                self._begin_activity(event)
+
+    def _begin_activity(self, scheduled: TaskScheduled) -> None:
+        call = ActivityCall(
+            generation=self.generation,
+            instance_id=self.instance_id,
+            task_id=scheduled.task_id,
+            name=scheduled.name,
+            input=scheduled.input,
+        )
+        self._tools.activities.submit(self, call)
+
+    async def _run_code(self, turn: Turn) -> EpisodeResult:
+        """Run the user's code over one turn, giving it the past when it has lost it."""
+        losses = 0
+        while True:
+            try:
+                async with self._tools.episodes:
+                    return await self._run_episode(turn)
+            except HistoryNeeded:
+                self._past = await self._tools.store.history(self.generation)
+            except WorkerLost as error:
+                losses += 1
+                if losses >= self._tools.settings.max_worker_losses:
+                    text = f"The worker process was lost {losses} times in this turn. {error}"
+                    return EpisodeResult((CompleteExecution(failure=FailureDetails(text)),))
+                self._past = await self._tools.store.history(self.generation)
+
+    async def _run_episode(self, turn: Turn) -> EpisodeResult:
+        past = self._past
+        result = await self._tools.executor.run_episode(
+            Episode(
+                generation=self.generation,
+                execution_id=self._execution_id,
+                instance_id=self.instance_id,
+                name=self._record.name,
+                position=self._fed if past is None else len(past),
+                events=turn.events,
+                past=past,
+            )
+        )
+        self._fed = (self._fed if past is None else len(past)) + len(turn.events)
+        return result
+
+    def _arm(self) -> None:
+        """Arrange to wake for the next timer."""
+        self._disarm()
+        if self._next_timer_at is not None:
+            self._alarm = self._tools.clock.call_at(self._next_timer_at, self._awake.set)
+
+    def _disarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+
