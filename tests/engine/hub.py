@@ -1,0 +1,58 @@
+"""A hub in memory under a jumping clock, for tests of the engine."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from soloist.client import Client
+from soloist.contracts.store import Store
+from soloist.core.instances import InstanceRecord
+from soloist.engine import Engine, EngineSettings
+from soloist.stores import MemoryState, MemoryStore
+from soloist.testing import JumpClock
+from tests.engine.scripts import Script, ScriptExecutor
+
+LEASE_SECONDS = 30.0
+
+
+class Hub:
+    """One store, one clock, and hosts that come and go."""
+
+    def __init__(self, scripts: dict[str, Script], state: MemoryState | None = None) -> None:
+        self.clock = JumpClock()
+        self.state = state or MemoryState()
+        self.scripts = scripts
+        self.executor = ScriptExecutor(scripts)
+        self.store: Store = self.new_store()
+
+    def new_store(self) -> Store:
+        """Return one more connection to the hub."""
+        return MemoryStore(
+            self.state, task_hub="Hub", clock=self.clock, lease_seconds=LEASE_SECONDS
+        )
+
+    @asynccontextmanager
+    async def host(
+        self, settings: EngineSettings | None = None, store: Store | None = None
+    ) -> AsyncIterator[tuple[Engine, Client]]:
+        """Run a host; leaving the block stops it politely."""
+        store = store or self.store
+        await store.open()
+        engine = Engine(store, self.clock, self.executor, settings)
+        await engine.start()
+        try:
+            yield engine, Client(store, self.clock, wakeups=engine)
+        finally:
+            await engine.stop()
+
+    async def finished(self, client: Client, instance_id: str, hours: float = 1) -> InstanceRecord:
+        """Let time pass until the instance has ended, at most ``hours``."""
+        remaining = hours * 3600
+        while True:
+            await self.clock.settle()
+            record = await client.status(instance_id)
+            if record.status.is_terminal or remaining <= 0:
+                return record
+            await self.clock.jump(1.0, step_seconds=0.5)
+            remaining -= 1.0

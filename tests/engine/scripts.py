@@ -1,0 +1,120 @@
+"""Orchestrators as pure functions of their history, and the executor that runs them.
+
+A script looks at everything that happened and returns everything it asks for, from the first
+action on; what the history holds already is left out of the answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from soloist.contracts.executor import ActivityCall, ActivityResult, Episode, HistoryNeeded
+from soloist.core.actions import (
+    Action,
+    CompleteExecution,
+    ContinueAsNew,
+    EpisodeResult,
+    ScheduleTask,
+)
+from soloist.core.events import (
+    EventRaised,
+    ExecutionStarted,
+    HistoryEvent,
+    TaskCompleted,
+    TimerFired,
+)
+from soloist.core.failures import FailureDetails
+
+Script = Callable[[Sequence[HistoryEvent]], list[Action]]
+_ENDS = (CompleteExecution, ContinueAsNew)
+
+
+def results(history: Sequence[HistoryEvent]) -> list[str | None]:
+    """Return what the activities returned so far, in order."""
+    return [event.result for event in history if isinstance(event, TaskCompleted)]
+
+
+def started(history: Sequence[HistoryEvent]) -> ExecutionStarted:
+    """Return the start of the execution."""
+    return next(event for event in history if isinstance(event, ExecutionStarted))
+
+
+def raised(history: Sequence[HistoryEvent]) -> list[EventRaised]:
+    """Return the external events so far."""
+    return [event for event in history if isinstance(event, EventRaised)]
+
+
+def fired(history: Sequence[HistoryEvent]) -> int:
+    """Return how many timers have fired."""
+    return sum(isinstance(event, TimerFired) for event in history)
+
+
+def chain(steps: int) -> Script:
+    """Return a script that calls activity ``A`` that many times, one after another."""
+
+    def script(history: Sequence[HistoryEvent]) -> list[Action]:
+        done = results(history)
+        actions: list[Action] = [
+            ScheduleTask(number, "A", str(number)) for number in range(min(len(done) + 1, steps))
+        ]
+        if len(done) == steps:
+            actions.append(CompleteExecution(f'"{",".join(map(str, done))}"'))
+        return actions
+
+    return script
+
+
+class ScriptExecutor:
+    """Runs scripts; holds sessions as a worker does, and loses them when told."""
+
+    def __init__(self, scripts: dict[str, Script]) -> None:
+        self._scripts = scripts
+        self._sessions: dict[int, tuple[str, list[HistoryEvent], int]] = {}
+        self.activity_runs: Counter[tuple[str, int]] = Counter()
+        self.replays = 0
+        self.held: asyncio.Event | None = None
+
+    async def run_episode(self, episode: Episode) -> EpisodeResult:
+        """Ask the script, and answer with what is new."""
+        if episode.past is not None:
+            self.replays += bool(episode.past)
+            recorded = _asked(self._scripts[episode.name], episode.past) if episode.past else 0
+            self._sessions[episode.generation] = (
+                episode.execution_id,
+                list(episode.past),
+                recorded,
+            )
+        session = self._sessions.get(episode.generation)
+        if session is None or session[0] != episode.execution_id:
+            raise HistoryNeeded
+        execution_id, seen, recorded = session
+        seen.extend(episode.events)
+        await asyncio.sleep(0)
+        actions = self._scripts[episode.name](seen)
+        asked = sum(not isinstance(action, _ENDS) for action in actions)
+        self._sessions[episode.generation] = (execution_id, seen, asked)
+        return EpisodeResult(tuple(actions[recorded:]), custom_status=None)
+
+    async def run_activity(self, call: ActivityCall) -> ActivityResult:
+        """Return the input, or fail when the activity is called ``Bad``."""
+        self.activity_runs[call.instance_id, call.task_id] += 1
+        if self.held is not None:
+            await self.held.wait()
+        await asyncio.sleep(0)
+        if call.name == "Bad":
+            return ActivityResult(failure=FailureDetails("bad", "ValueError"))
+        return ActivityResult(call.input)
+
+    def forget(self, generation: int) -> None:
+        """Drop a session."""
+        self._sessions.pop(generation, None)
+
+    def lose_everything(self) -> None:
+        """Forget every session, as a worker does that died."""
+        self._sessions.clear()
+
+
+def _asked(script: Script, past: Sequence[HistoryEvent]) -> int:
+    return sum(not isinstance(action, _ENDS) for action in script(past))
