@@ -1,0 +1,429 @@
+"""The store in memory: the reference model that the databases are compared with.
+
+Everything is plain dictionaries on one event loop. No verb waits, so each is a transaction by
+itself. Nothing survives the process.
+
+Several stores may share one :class:`MemoryState`, like several processes on one database; it
+admits any number of hosts, each until its lease expires.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+import msgspec
+
+from soloist.contracts.clock import Clock
+from soloist.core.events import EventRaised, ExecutionTerminated, HistoryEvent, InboxEvent
+from soloist.core.instances import (
+    AccessKey,
+    Backlog,
+    DeliverReceipt,
+    InboxMessage,
+    InstancePage,
+    InstanceQuery,
+    InstanceRecord,
+    Lease,
+    LeaseGrant,
+    StartReceipt,
+    StartRequest,
+)
+from soloist.core.outcomes import NextExecution, Outcome
+from soloist.core.policy import StartDecision, decide_start
+from soloist.core.status import RuntimeStatus
+from soloist.errors import (
+    InstanceExists,
+    InstanceFinished,
+    InstanceNotFound,
+    InstanceUnfinished,
+    StoreUnavailable,
+)
+from soloist.stores.paging import fold_case, start_of, token_after
+
+
+class _Instance:
+    """One row: what is known of an instance and what belongs to its execution."""
+
+    def __init__(self, record: InstanceRecord, due_at: datetime) -> None:
+        self.record = record
+        self.due_at: datetime | None = due_at
+        self.owner: int | None = None
+        self.epoch = 0
+        self.history: list[HistoryEvent] = []
+        self.inbox: list[InboxMessage] = []
+
+    @property
+    def awaits_termination(self) -> bool:
+        """Whether somebody asked for the end and no episode has seen it yet."""
+        return any(isinstance(message.event, ExecutionTerminated) for message in self.inbox)
+
+    def lease_to(self, host_id: int) -> Lease:
+        """Hand the instance to a host; what an earlier holder commits is stale from now on."""
+        self.owner = host_id
+        self.epoch += 1
+        return Lease(record=self.record, epoch=self.epoch, messages=tuple(self.inbox))
+
+    def give_back(self, now: datetime) -> None:
+        """Take the instance from its holder; waiting messages make it due at once."""
+        self.owner = None
+        if self.inbox:
+            self.make_due(now)
+
+    def make_due(self, now: datetime) -> None:
+        """Let somebody look at the instance now, unless it is overdue already."""
+        self.due_at = now if self.due_at is None else min(self.due_at, now)
+
+
+class _Hub:
+    """One task hub's rows."""
+
+    def __init__(self) -> None:
+        self.instances: dict[str, _Instance] = {}
+        self.by_generation: dict[int, _Instance] = {}
+        self.hosts: dict[int, datetime] = {}
+        self.keys: dict[tuple[str, str], AccessKey] = {}
+
+    def insert(self, instance: _Instance) -> None:
+        """Put an instance under its id, which must be free."""
+        self.instances[instance.record.instance_id] = instance
+        self.by_generation[instance.record.generation] = instance
+
+    def remove(self, instance: _Instance) -> None:
+        """Forget an instance with all that belongs to it."""
+        del self.instances[instance.record.instance_id]
+        del self.by_generation[instance.record.generation]
+
+
+class MemoryState:
+    """What a database file would hold; its counters never go back."""
+
+    def __init__(self) -> None:
+        self._hubs: dict[str, _Hub] = {}
+        self._last_generation = 0
+        self._last_host_id = 0
+        self.last_message_id = 0
+
+    def hub(self, task_hub: str) -> _Hub:
+        """Return a task hub, created when there is none of that name."""
+        return self._hubs.setdefault(task_hub, _Hub())
+
+    def next_generation(self) -> int:
+        """Draw a generation, never drawn before in any hub."""
+        self._last_generation += 1
+        return self._last_generation
+
+    def next_host_id(self) -> int:
+        """Draw a host id."""
+        self._last_host_id += 1
+        return self._last_host_id
+
+    def message(self, event: InboxEvent) -> InboxMessage:
+        """Number an event in the order of arrival."""
+        self.last_message_id += 1
+        return InboxMessage(self.last_message_id, event)
+
+
+class MemoryStore:
+    """One task hub of a :class:`MemoryState`. See ``contracts.store`` for every verb's promise."""
+
+    def __init__(
+        self, state: MemoryState, *, task_hub: str, clock: Clock, lease_seconds: float
+    ) -> None:
+        self._state = state
+        self._task_hub = task_hub
+        self._clock = clock
+        self._lease_span = timedelta(seconds=lease_seconds)
+        self._opened: _Hub | None = None
+        self._host_id: int | None = None
+        self._mail_seen = 0
+
+    async def open(self) -> None:
+        """Create the hub when there is none."""
+        self._opened = self._state.hub(self._task_hub)
+        self._mail_seen = self._state.last_message_id
+
+    async def close(self) -> None:
+        """Let go; a host that did not leave is gone when its lease expires."""
+        self._opened = None
+
+    async def join(self, name: str) -> int:
+        """Enter as a host; the host that this same store entered earlier is gone."""
+        hub = self._hub
+        if self._host_id is not None:
+            await self.leave(self._host_id)
+        self._host_id = self._state.next_host_id()
+        hub.hosts[self._host_id] = self._clock.now() + self._lease_span
+        return self._host_id
+
+    async def renew(self, host_id: int) -> bool:
+        """Prolong all leases of the host."""
+        if not self._is_live(host_id):
+            return False
+        self._hub.hosts[host_id] = self._clock.now() + self._lease_span
+        return True
+
+    async def leave(self, host_id: int) -> None:
+        """Give back every lease of the host."""
+        if self._hub.hosts.pop(host_id, None) is not None:
+            self._take_from(host_id)
+
+    async def start(self, request: StartRequest, host_id: int | None) -> StartReceipt:
+        """Check, decide, replace and insert as one step."""
+        existing = self._hub.instances.get(request.instance_id)
+        decision = _decide(request, existing)
+        if existing is not None and decision is StartDecision.RETURN:
+            return StartReceipt(decision=decision, record=existing.record)
+        if existing is not None and decision is StartDecision.CONFLICT:
+            record = existing.record
+            raise InstanceExists(
+                record.instance_id, record.status.value, record.created_at.isoformat()
+            )
+        if existing is not None:
+            self._hub.remove(existing)
+        instance = _Instance(_record_of(request, self._state), self._clock.now())
+        self._hub.insert(instance)
+        lease = None
+        if host_id is not None and self._is_live(host_id):
+            lease = instance.lease_to(host_id)
+        replaced = existing.record.generation if existing is not None else None
+        return StartReceipt(
+            decision=decision, record=instance.record, lease=lease, replaced=replaced
+        )
+
+    async def deliver(
+        self, instance_id: str, event: InboxEvent, host_id: int | None
+    ) -> DeliverReceipt:
+        """Put a message into the inbox and make the instance due."""
+        instance = self._hub.instances.get(instance_id)
+        if instance is None:
+            raise InstanceNotFound(instance_id)
+        if instance.record.status.is_terminal:
+            raise InstanceFinished(instance_id, instance.record.status.value)
+        message = self._state.message(event)
+        instance.inbox.append(message)
+        lease = None
+        if instance.owner is None:
+            instance.make_due(self._clock.now())
+            if host_id is not None and self._is_live(host_id):
+                lease = instance.lease_to(host_id)
+        if message.message_id == self._mail_seen + 1:
+            self._mail_seen = message.message_id
+        return DeliverReceipt(
+            generation=instance.record.generation, message_id=message.message_id, lease=lease
+        )
+
+    async def lease(self, host_id: int, limit: int) -> LeaseGrant:
+        """Lease due instances, the longest due first."""
+        if not self._is_live(host_id):
+            return LeaseGrant(next_due_at=self._next_due_at())
+        now = self._clock.now()
+        for other in [each for each in self._hub.hosts if not self._is_live(each)]:
+            del self._hub.hosts[other]
+            self._take_from(other)
+        mail = self._mail_for(host_id)
+        waiting = [each for each in self._waiting() if each[0] <= now]
+        waiting.sort(key=lambda each: (each[0], each[1].record.generation))
+        leases = tuple(instance.lease_to(host_id) for _, instance in waiting[:limit])
+        return LeaseGrant(leases=leases, mail=mail, next_due_at=self._next_due_at())
+
+    async def release(self, generation: int, epoch: int) -> None:
+        """Give a lease back."""
+        instance = self._find(generation)
+        if instance is not None and instance.owner is not None and instance.epoch == epoch:
+            instance.give_back(self._clock.now())
+
+    async def commit(self, outcome: Outcome) -> bool:
+        """Commit one step unless it is stale."""
+        instance = self._find(outcome.generation)
+        if instance is None or not _is_current(instance, outcome):
+            return False
+        consumed = set(outcome.consumed)
+        instance.inbox = [each for each in instance.inbox if each.message_id not in consumed]
+        if outcome.next_execution is not None:
+            self._begin_next(instance, outcome, outcome.next_execution)
+        else:
+            self._record_step(instance, outcome)
+        return True
+
+    async def inbox(self, generation: int, after: int) -> tuple[InboxMessage, ...]:
+        """Return waiting messages in order."""
+        instance = self._find(generation)
+        messages = instance.inbox if instance is not None else []
+        return tuple(each for each in messages if each.message_id > after)
+
+    async def history(self, generation: int) -> tuple[HistoryEvent, ...]:
+        """Return the history of the current execution."""
+        instance = self._find(generation)
+        return tuple(instance.history) if instance is not None else ()
+
+    async def read(self, instance_id: str) -> InstanceRecord | None:
+        """Return one instance."""
+        instance = self._hub.instances.get(instance_id)
+        return instance.record if instance is not None else None
+
+    async def query(self, query: InstanceQuery) -> InstancePage:
+        """Return one page of instances."""
+        after = start_of(query)
+        matching = sorted(
+            (each.record for each in self._hub.instances.values() if _matches(each.record, query)),
+            key=lambda record: record.generation,
+        )
+        rest = [record for record in matching if record.generation > after]
+        page = tuple(rest[: query.page_size])
+        has_more = len(rest) > query.page_size
+        return InstancePage(page, token_after(page[-1].generation) if has_more else None)
+
+    async def purge(self, instance_id: str) -> RuntimeStatus | None:
+        """Remove a finished instance."""
+        instance = self._hub.instances.get(instance_id)
+        if instance is None:
+            return None
+        status = instance.record.status
+        if not status.is_terminal:
+            raise InstanceUnfinished(instance_id, status.value)
+        self._hub.remove(instance)
+        return status
+
+    async def backlog(self) -> Backlog:
+        """Count what is due and what is held."""
+        now = self._clock.now()
+        due = [due_at for due_at, _ in self._waiting() if due_at <= now]
+        held = sum(1 for each in self._hub.instances.values() if each.owner is not None)
+        return Backlog(due=len(due), held=held, oldest_due_at=min(due, default=None))
+
+    async def keys(self) -> tuple[AccessKey, ...]:
+        """Return every access key."""
+        return tuple(self._hub.keys[each] for each in sorted(self._hub.keys))
+
+    async def add_key(self, key: AccessKey) -> AccessKey:
+        """Store a key unless one of that scope and name is there."""
+        return self._hub.keys.setdefault((key.scope, key.name), key)
+
+    @property
+    def _hub(self) -> _Hub:
+        if self._opened is None:
+            raise StoreUnavailable(f"The store of task hub '{self._task_hub}' is not open.")
+        return self._opened
+
+    def _is_live(self, host_id: int) -> bool:
+        expires_at = self._hub.hosts.get(host_id)
+        return expires_at is not None and expires_at > self._clock.now()
+
+    def _take_from(self, host_id: int) -> None:
+        for instance in self._hub.instances.values():
+            if instance.owner == host_id:
+                instance.give_back(self._clock.now())
+
+    def _waiting(self) -> Iterator[tuple[datetime, _Instance]]:
+        for instance in self._hub.instances.values():
+            if instance.owner is None and instance.due_at is not None:
+                yield instance.due_at, instance
+
+    def _next_due_at(self) -> datetime | None:
+        return min((due_at for due_at, _ in self._waiting()), default=None)
+
+    def _mail_for(self, host_id: int) -> tuple[int, ...]:
+        seen, self._mail_seen = self._mail_seen, self._state.last_message_id
+        return tuple(
+            sorted(
+                instance.record.generation
+                for instance in self._hub.instances.values()
+                if instance.owner == host_id
+                and any(message.message_id > seen for message in instance.inbox)
+            )
+        )
+
+    def _find(self, generation: int) -> _Instance | None:
+        return self._hub.by_generation.get(generation)
+
+    def _record_step(self, instance: _Instance, outcome: Outcome) -> None:
+        instance.history += outcome.events
+        instance.due_at = outcome.due_at
+        instance.record = msgspec.structs.replace(
+            instance.record,
+            status=outcome.status,
+            custom_status=outcome.custom_status,
+            output=outcome.output,
+            failure=outcome.failure,
+            updated_at=outcome.at,
+            history_length=len(instance.history),
+        )
+        if outcome.status.is_terminal:
+            instance.inbox.clear()
+            instance.owner = instance.due_at = None
+        elif outcome.releases:
+            instance.give_back(self._clock.now())
+
+    def _begin_next(self, instance: _Instance, outcome: Outcome, following: NextExecution) -> None:
+        instance.history.clear()
+        instance.due_at = self._clock.now()
+        instance.record = msgspec.structs.replace(
+            instance.record,
+            execution_id=following.execution_id,
+            status=RuntimeStatus.RUNNING,
+            input=following.input,
+            custom_status=outcome.custom_status,
+            output=None,
+            failure=None,
+            updated_at=outcome.at,
+            history_length=0,
+        )
+        if following.carried:
+            # Carried events come first: what waited already is numbered anew behind them.
+            events: list[InboxEvent] = [
+                EventRaised(outcome.at, each.name, each.input) for each in following.carried
+            ]
+            events += [message.event for message in instance.inbox]
+            instance.inbox = [self._state.message(event) for event in events]
+        if outcome.releases:
+            instance.owner = None
+
+
+def _record_of(request: StartRequest, state: MemoryState) -> InstanceRecord:
+    return InstanceRecord(
+        generation=state.next_generation(),
+        instance_id=request.instance_id,
+        execution_id=request.execution_id,
+        name=request.name,
+        version=request.version,
+        status=RuntimeStatus.PENDING,
+        input=request.input,
+        output=None,
+        custom_status=None,
+        failure=None,
+        created_at=request.at,
+        updated_at=request.at,
+        history_length=0,
+    )
+
+
+def _decide(request: StartRequest, existing: _Instance | None) -> StartDecision:
+    if existing is None:
+        return decide_start(request.policy, existing=None, same_function=False)
+    status = existing.record.status
+    return decide_start(
+        request.policy,
+        existing=RuntimeStatus.TERMINATED if existing.awaits_termination else status,
+        same_function=existing.record.name == request.name,
+    )
+
+
+def _is_current(instance: _Instance, outcome: Outcome) -> bool:
+    return (
+        instance.owner is not None
+        and instance.epoch == outcome.epoch
+        and instance.record.execution_id == outcome.execution_id
+        and instance.record.history_length == outcome.history_length
+    )
+
+
+def _matches(record: InstanceRecord, query: InstanceQuery) -> bool:
+    names = {fold_case(name) for name in query.names}
+    return (
+        record.instance_id.startswith(query.instance_id_prefix)
+        and (not names or fold_case(record.name) in names)
+        and (not query.statuses or record.status in query.statuses)
+        and (query.created_from is None or record.created_at >= query.created_from)
+        and (query.created_to is None or record.created_at <= query.created_to)
+    )

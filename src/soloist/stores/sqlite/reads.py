@@ -1,0 +1,120 @@
+"""The reads: what is asked of a hub without changing it, in SQL."""
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import datetime
+
+from soloist.core.events import HistoryEvent, decode_events
+from soloist.core.instances import (
+    AccessKey,
+    Backlog,
+    InboxMessage,
+    InstancePage,
+    InstanceQuery,
+    InstanceRecord,
+)
+from soloist.stores.paging import fold_case, start_of, token_after
+from soloist.stores.sqlite.rows import RECORD, key_of, message_of, record_of
+from soloist.stores.times import from_micros, to_micros
+
+_NEXT_DUE_AT = (
+    "SELECT min(due_at) FROM executions WHERE hub_id = ? AND owner IS NULL AND due_at IS NOT NULL"
+)
+
+
+def read(connection: sqlite3.Connection, hub_id: int, instance_id: str) -> InstanceRecord | None:
+    """Return one instance."""
+    row = connection.execute(
+        f"{RECORD} WHERE i.hub_id = ? AND i.instance_id = ?", (hub_id, instance_id)
+    ).fetchone()
+    return None if row is None else record_of(row)
+
+
+def query(connection: sqlite3.Connection, hub_id: int, wanted: InstanceQuery) -> InstancePage:
+    """Return one page of instances, in the order of their starts.
+
+    Raises:
+        InvalidRequest: the token or the page size is wrong.
+    """
+    conditions = ["i.hub_id = ?", "i.generation > ?"]
+    values: list[object] = [hub_id, start_of(wanted)]
+    if wanted.instance_id_prefix:
+        # Not LIKE, which would overlook case and read wildcards.
+        conditions.append("substr(i.instance_id, 1, ?) = ?")
+        values += [len(wanted.instance_id_prefix), wanted.instance_id_prefix]
+    if wanted.names:
+        conditions.append(f"lower(i.name) IN ({_places(len(wanted.names))})")
+        values += [fold_case(name) for name in wanted.names]
+    if wanted.statuses:
+        conditions.append(f"e.status IN ({_places(len(wanted.statuses))})")
+        values += sorted(status.value for status in wanted.statuses)
+    if wanted.created_from is not None:
+        conditions.append("i.created_at >= ?")
+        values.append(to_micros(wanted.created_from))
+    if wanted.created_to is not None:
+        conditions.append("i.created_at <= ?")
+        values.append(to_micros(wanted.created_to))
+    rows = connection.execute(
+        f"{RECORD} WHERE {' AND '.join(conditions)} ORDER BY i.generation LIMIT ?",
+        (*values, wanted.page_size + 1),
+    ).fetchall()
+    page = tuple(record_of(row) for row in rows[: wanted.page_size])
+    has_more = len(rows) > wanted.page_size
+    return InstancePage(page, token_after(page[-1].generation) if has_more else None)
+
+
+def history(connection: sqlite3.Connection, generation: int) -> tuple[HistoryEvent, ...]:
+    """Return the history of the current execution."""
+    rows = connection.execute(
+        "SELECT events FROM history WHERE generation = ? ORDER BY sequence", (generation,)
+    )
+    return tuple(event for row in rows for event in decode_events(row[0]))
+
+
+def messages_after(
+    connection: sqlite3.Connection, generation: int, after: int
+) -> tuple[InboxMessage, ...]:
+    """Return an instance's waiting messages with a greater id than ``after``, in order."""
+    rows = connection.execute(
+        "SELECT message_id, event FROM inbox WHERE generation = ? AND message_id > ?"
+        " ORDER BY message_id",
+        (generation, after),
+    )
+    return tuple(message_of(row) for row in rows)
+
+
+def next_due_at(connection: sqlite3.Connection, hub_id: int) -> datetime | None:
+    """Return when the first instance that no host holds is due; past when some wait already."""
+    micros = connection.execute(_NEXT_DUE_AT, (hub_id,)).fetchone()[0]
+    return None if micros is None else from_micros(micros)
+
+
+def backlog(connection: sqlite3.Connection, hub_id: int, now: int) -> Backlog:
+    """Count what is due and what is held."""
+    due, oldest = connection.execute(
+        "SELECT count(*), min(due_at) FROM executions"
+        " WHERE hub_id = ? AND owner IS NULL AND due_at IS NOT NULL AND due_at <= ?",
+        (hub_id, now),
+    ).fetchone()
+    held = connection.execute(
+        "SELECT count(*) FROM hosts AS h JOIN executions AS e ON e.owner = h.host_id"
+        " WHERE h.hub_id = ?",
+        (hub_id,),
+    ).fetchone()[0]
+    oldest_due_at = None if oldest is None else from_micros(oldest)
+    return Backlog(due=due, held=held, oldest_due_at=oldest_due_at)
+
+
+def keys(connection: sqlite3.Connection, hub_id: int) -> tuple[AccessKey, ...]:
+    """Return every access key of the hub."""
+    rows = connection.execute(
+        "SELECT scope, name, value, created_at FROM access_keys WHERE hub_id = ?"
+        " ORDER BY scope, name",
+        (hub_id,),
+    )
+    return tuple(key_of(row) for row in rows)
+
+
+def _places(count: int) -> str:
+    return ", ".join("?" * count)

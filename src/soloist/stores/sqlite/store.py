@@ -1,0 +1,303 @@
+"""The store in an SQLite file: the verbs of ``contracts.store``.
+
+Writes go through one writer thread that commits in groups; reads go past it. The store's clock is
+the one it is given: a hub in a file lives on one machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sqlite3
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from soloist.contracts.clock import Clock
+from soloist.core.events import HistoryEvent, InboxEvent
+from soloist.core.instances import (
+    AccessKey,
+    Backlog,
+    DeliverReceipt,
+    InboxMessage,
+    InstancePage,
+    InstanceQuery,
+    InstanceRecord,
+    Lease,
+    LeaseGrant,
+    StartReceipt,
+    StartRequest,
+)
+from soloist.core.outcomes import Outcome
+from soloist.core.status import RuntimeStatus
+from soloist.errors import HubInUse, StoreUnavailable
+from soloist.stores.sqlite import reads, writes
+from soloist.stores.sqlite.connection import hub_id_of, open_writer
+from soloist.stores.sqlite.lock import HostLock
+from soloist.stores.sqlite.readers import Readers
+from soloist.stores.sqlite.writer import MAX_WAITING_OPERATIONS, Writer
+from soloist.stores.times import MICROSECONDS_PER_SECOND, from_micros, to_micros
+
+
+class SqliteStore:
+    """One task hub in a file. See ``contracts.store`` for every verb's promise."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        task_hub: str,
+        clock: Clock,
+        lease_seconds: float,
+        max_waiting_operations: int = MAX_WAITING_OPERATIONS,
+    ) -> None:
+        self.path = path
+        self._task_hub = task_hub
+        self._clock = clock
+        self._lease_micros = round(lease_seconds * MICROSECONDS_PER_SECOND)
+        self._max_waiting_operations = max_waiting_operations
+        self._writer: Writer | None = None
+        self._readers = Readers(path)
+        self._lock: HostLock | None = None
+        self._host_id: int | None = None
+        self._hub_id = 0
+        self._mail_after = 0
+
+    @property
+    def transactions(self) -> int:
+        """How many transactions this store has committed since it was opened."""
+        return 0 if self._writer is None else self._writer.transactions
+
+    async def open(self) -> None:
+        """Connect, creating the file and the hub or upgrading the schema where needed."""
+        if self._writer is not None:
+            return
+        writer = Writer(
+            self.path,
+            partial(open_writer, self.path, self._now()),
+            self._take_back,
+            self._max_waiting_operations,
+        )
+        await writer.open()
+        try:
+            self._hub_id, self._mail_after = await writer.submit(
+                partial(_enter_hub, task_hub=self._task_hub, now=self._now())
+            )
+            self._readers.open()
+        except BaseException:
+            await self._readers.close()
+            await writer.close()
+            raise
+        self._lock = HostLock(self.path, self._hub_id)
+        self._writer = writer
+
+    async def close(self) -> None:
+        """Finish what is under way and let go, also of the host lock."""
+        writer, self._writer = self._writer, None
+        if writer is None:
+            return
+        await writer.close()
+        await self._readers.close()
+        if self._lock is not None:
+            self._lock.give_back()
+
+    async def join(self, name: str) -> int:
+        """Enter as the hub's host; any earlier one is gone."""
+        writer, lock = self._open_writer(), self._open_lock()
+        was_held = lock.is_held
+        if not lock.take():
+            raise HubInUse(await self._readers.run(self._in_use))
+        now = self._now()
+        work = partial(
+            writes.join,
+            hub_id=self._hub_id,
+            now=now,
+            expires_at=now + self._lease_micros,
+            name=name,
+            process_id=os.getpid(),
+            machine=socket.gethostname(),
+        )
+        try:
+            self._host_id = await writer.submit(work)
+        except BaseException:
+            if not was_held:
+                lock.give_back()
+            raise
+        return self._host_id
+
+    async def renew(self, host_id: int) -> bool:
+        """Prolong all leases of the host."""
+        now = self._now()
+        return await self._open_writer().submit(
+            partial(
+                writes.renew,
+                hub_id=self._hub_id,
+                now=now,
+                expires_at=now + self._lease_micros,
+                host_id=host_id,
+            )
+        )
+
+    async def leave(self, host_id: int) -> None:
+        """Give back every lease of the host, and the host lock."""
+        await self._open_writer().submit(partial(writes.leave, now=self._now(), host_id=host_id))
+        if host_id == self._host_id:
+            self._host_id = None
+            self._open_lock().give_back()
+
+    async def start(self, request: StartRequest, host_id: int | None) -> StartReceipt:
+        """Check, decide, replace and insert in one transaction."""
+        return await self._open_writer().submit(
+            partial(
+                writes.start,
+                hub_id=self._hub_id,
+                now=self._now(),
+                request=request,
+                host_id=host_id,
+            )
+        )
+
+    async def deliver(
+        self, instance_id: str, event: InboxEvent, host_id: int | None
+    ) -> DeliverReceipt:
+        """Put a message into the inbox and make the instance due."""
+        receipt = await self._open_writer().submit(
+            partial(
+                writes.deliver,
+                hub_id=self._hub_id,
+                now=self._now(),
+                instance_id=instance_id,
+                event=event,
+                host_id=host_id,
+            )
+        )
+        # A gap would be a message of another process, of which the next lease must tell.
+        if receipt.message_id == self._mail_after + 1:
+            self._mail_after = receipt.message_id
+        return receipt
+
+    async def lease(self, host_id: int, limit: int) -> LeaseGrant:
+        """Lease due instances, the longest due first."""
+        grant, accounted = await self._open_writer().submit(
+            partial(
+                writes.lease,
+                hub_id=self._hub_id,
+                now=self._now(),
+                host_id=host_id,
+                limit=limit,
+                mail_after=self._mail_after,
+            )
+        )
+        self._mail_after = max(self._mail_after, accounted)
+        return grant
+
+    async def release(self, generation: int, epoch: int) -> None:
+        """Give a lease back."""
+        await self._open_writer().submit(
+            partial(writes.release, now=self._now(), generation=generation, epoch=epoch)
+        )
+
+    async def commit(self, outcome: Outcome) -> bool:
+        """Commit one step unless it is stale."""
+        return await self._open_writer().submit(
+            partial(writes.commit, now=self._now(), step=writes.encode(outcome))
+        )
+
+    async def inbox(self, generation: int, after: int) -> tuple[InboxMessage, ...]:
+        """Return waiting messages in order."""
+        return await self._readers.run(
+            partial(reads.messages_after, generation=generation, after=after)
+        )
+
+    async def history(self, generation: int) -> tuple[HistoryEvent, ...]:
+        """Return the history of the current execution."""
+        return await self._readers.run(partial(reads.history, generation=generation))
+
+    async def read(self, instance_id: str) -> InstanceRecord | None:
+        """Return one instance."""
+        return await self._readers.run(
+            partial(reads.read, hub_id=self._hub_id, instance_id=instance_id)
+        )
+
+    async def query(self, query: InstanceQuery) -> InstancePage:
+        """Return one page of instances."""
+        return await self._readers.run(partial(reads.query, hub_id=self._hub_id, wanted=query))
+
+    async def purge(self, instance_id: str) -> RuntimeStatus | None:
+        """Remove a finished instance."""
+        return await self._open_writer().submit(
+            partial(writes.purge, hub_id=self._hub_id, instance_id=instance_id)
+        )
+
+    async def backlog(self) -> Backlog:
+        """Count what is due and what is held."""
+        return await self._readers.run(partial(reads.backlog, hub_id=self._hub_id, now=self._now()))
+
+    async def keys(self) -> tuple[AccessKey, ...]:
+        """Return every access key."""
+        return await self._readers.run(partial(reads.keys, hub_id=self._hub_id))
+
+    async def add_key(self, key: AccessKey) -> AccessKey:
+        """Store a key unless one of that scope and name is there."""
+        return await self._open_writer().submit(
+            partial(writes.add_key, hub_id=self._hub_id, key=key)
+        )
+
+    def _now(self) -> int:
+        return to_micros(self._clock.now())
+
+    def _open_writer(self) -> Writer:
+        if self._writer is None:
+            raise StoreUnavailable(f"The task hub file {self.path} is not open.")
+        return self._writer
+
+    def _open_lock(self) -> HostLock:
+        assert self._lock is not None, "opening makes it"
+        return self._lock
+
+    def _in_use(self, connection: sqlite3.Connection) -> str:
+        """Name the host that holds the lock; it may be gone again by now."""
+        row = connection.execute(
+            "SELECT name, process_id, machine, joined_at FROM hosts WHERE hub_id = ?"
+            " ORDER BY host_id DESC LIMIT 1",
+            (self._hub_id,),
+        ).fetchone()
+        holder = "another process"
+        if row is not None:
+            since = from_micros(row[3]).isoformat(timespec="seconds")
+            holder = f"host '{row[0]}' (process {row[1]} on {row[2]}, since {since})"
+        return (
+            f"Task hub '{self._task_hub}' in {self.path} is run by {holder}. A hub in an SQLite"
+            " file has one host at a time: stop that one, or choose another file or task hub."
+        )
+
+    def _take_back(self, result: Any) -> None:
+        """A caller went away before it could learn of its leases: nobody works on them."""
+        if isinstance(result, tuple):  # what lease returns
+            result = result[0]
+        if isinstance(result, StartReceipt | DeliverReceipt):
+            leases: tuple[Lease, ...] = () if result.lease is None else (result.lease,)
+        elif isinstance(result, LeaseGrant):
+            leases = result.leases
+        else:
+            return
+        for lease in leases:
+            if self._writer is not None:
+                release = partial(
+                    writes.release,
+                    now=self._now(),
+                    generation=lease.record.generation,
+                    epoch=lease.epoch,
+                )
+                self._writer.submit(release).add_done_callback(_ignore)
+
+
+def _enter_hub(connection: sqlite3.Connection, *, task_hub: str, now: int) -> tuple[int, int]:
+    return hub_id_of(connection, task_hub, now), writes.last_message_id(connection)
+
+
+def _ignore(future: asyncio.Future[None]) -> None:
+    """Fetch the error, if any: the lease then stays until this host is gone."""
+    if not future.cancelled():
+        future.exception()
