@@ -63,7 +63,11 @@ Action = ScheduleTask | CreateTimer | CancelTimer | CompleteExecution | Continue
 
 
 class EpisodeResult(msgspec.Struct, frozen=True):
-    """All that one episode produced: its *new* actions and the custom status as it is now."""
+    """All that one episode produced: its *new* actions and the custom status as it is now.
+
+    ``custom_status`` is JSON text; ``"null"`` says that there is none any more, and ``None`` that
+    this execution never set one, so that an earlier execution's stays.
+    """
 
     actions: tuple[Action, ...] = ()
     custom_status: str | None = None

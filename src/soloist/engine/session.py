@@ -221,8 +221,8 @@ class Session:
         conclusion = close_turn(
             self._state, turn, result, self._end, now, tools.settings.limits
         )
-        if turn.needs_code:
-            self._custom_status = result.custom_status
+        if result.custom_status is not None:
+            self._custom_status = None if result.custom_status == "null" else result.custom_status
         outcome = self._outcome(conclusion, consumed, history_length, now)
         if not await tools.store.commit(outcome):
             _log.info("stale commit refused", instance_id=self.instance_id)

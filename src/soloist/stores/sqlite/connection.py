@@ -9,6 +9,7 @@ from soloist.errors import HubTooNew, StoreUnavailable
 from soloist.stores import migrations
 
 BUSY_TIMEOUT_SECONDS = 10.0
+_PATIENCE_MILLISECONDS = round(BUSY_TIMEOUT_SECONDS * 1000)
 CACHED_STATEMENTS = 256
 OLDEST_SQLITE = (3, 35, 0)
 """The first with RETURNING."""
@@ -54,10 +55,12 @@ def open_writer(path: Path, now_micros: int) -> sqlite3.Connection:
     try:
         connection = _connect(path)
         try:
+            connection.execute(f"PRAGMA busy_timeout = {_PATIENCE_MILLISECONDS}")
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES_BEFORE_CHECKPOINT}")
             _migrate(connection, path, now_micros)
+            connection.execute("PRAGMA busy_timeout = 0")  # from here on it must not block
         except BaseException:
             connection.close()
             raise
@@ -78,6 +81,26 @@ def open_reader(path: Path) -> sqlite3.Connection:
     except sqlite3.Error as error:
         raise unavailable(path, error) from error
     return connection
+
+
+def begin(connection: sqlite3.Connection) -> bool:
+    """Begin a writing transaction at once, or return ``False`` when another process has one."""
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & _PRIMARY_CODE == sqlite3.SQLITE_BUSY:
+            return False
+        raise
+    return True
+
+
+def begin_patiently(connection: sqlite3.Connection) -> None:
+    """Begin a writing transaction, waiting for other processes as long as is bearable."""
+    connection.execute(f"PRAGMA busy_timeout = {_PATIENCE_MILLISECONDS}")
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+    finally:
+        connection.execute("PRAGMA busy_timeout = 0")
 
 
 def hub_id_of(connection: sqlite3.Connection, task_hub: str, now_micros: int) -> int:

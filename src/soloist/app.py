@@ -1,0 +1,316 @@
+"""One host, put together: store, workers, engine, client and the faces.
+
+This is the only place, beside ``testing``, that knows every room.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from urllib.parse import unquote
+
+import msgspec
+from starlette.applications import Starlette
+
+from soloist.client import DEFAULT_MAX_PAYLOAD_BYTES, Client
+from soloist.contracts.clock import SystemClock
+from soloist.contracts.store import Store
+from soloist.core.episode import Limits
+from soloist.core.policy import StartPolicy
+from soloist.engine import DrainProgress, Engine, EngineSettings
+from soloist.errors import SettingsError
+from soloist.functions.binding import ClientBinding
+from soloist.functions.catalogue import Catalogue
+from soloist.functions.hostjson import HostJson, read_host_json
+from soloist.functions.http import HttpFace
+from soloist.functions.inprocess import in_process_links
+from soloist.functions.keys import (
+    DURABLE_KEY_NAME,
+    SYSTEM,
+    KeyRing,
+    ensure_keys,
+    presented_key,
+)
+from soloist.functions.localsettings import LocalSettings, merged, read_local_settings
+from soloist.functions.processes import child_environment, find_python, process_links
+from soloist.functions.workers import WorkerPool
+from soloist.stores import store_at
+from soloist.webapi import Links, LocalDoor, Management, ManagementApp, ManagementRoute
+from soloist.wire import Load
+
+DEFAULT_HOST = "127.0.0.1"
+DEFAULT_PORT = 7071
+HUB_FOLDER = ".soloist"
+HUB_FILE = "hub.db"
+SCRIPT_VARIABLE = "PYTHON_SCRIPT_FILE_NAME"
+THREADS_VARIABLE = "PYTHON_THREADPOOL_THREAD_COUNT"
+
+_DEFAULT_SCRIPT = "function_app.py"
+_SQLITE = "sqlite:///"
+_LOOPBACK = frozenset({"localhost", "::1"})
+
+
+class HostOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How a host is to be run; ``None`` leaves the choice to the app's files or to a default.
+
+    ``enforces_keys`` of ``None`` means: exactly when ``host`` is not a loopback address.
+    ``in_process`` runs the app's code inside this process instead of a worker of its own.
+    """
+
+    app_dir: Path
+    host: str = DEFAULT_HOST
+    port: int | None = None
+    store_url: str | None = None
+    task_hub: str | None = None
+    python: str | None = None
+    workers: int = 1
+    start_policy: StartPolicy | None = None
+    enforces_keys: bool | None = None
+    skips_unsupported: bool = False
+    in_process: bool = False
+    max_payload_bytes: int = DEFAULT_MAX_PAYLOAD_BYTES
+
+
+class AppFiles(msgspec.Struct, frozen=True, kw_only=True):
+    """What an app's folder says before its code is loaded."""
+
+    app_dir: Path
+    script: str
+    host_json: HostJson
+    local_settings: LocalSettings
+    environment: Mapping[str, str]
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What in the files is ignored or unclear."""
+        return (*self.local_settings.warnings, *self.host_json.warnings)
+
+
+def read_app_files(app_dir: Path) -> AppFiles:
+    """Read host.json and local.settings.json.
+
+    Raises:
+        SettingsError: the folder or the app's script is missing, or a file is wrong.
+    """
+    app_dir = app_dir.resolve()
+    if not app_dir.is_dir():
+        raise SettingsError(f"There is no folder {app_dir}.")
+    local_settings = read_local_settings(app_dir)
+    environment = merged(os.environ, local_settings)
+    script = environment.get(SCRIPT_VARIABLE) or _DEFAULT_SCRIPT
+    if not (app_dir / script).is_file():
+        raise SettingsError(
+            f"{app_dir} has no {script}. Give the folder of a Durable Functions Python app"
+            f" (programming model v2): soloist start APP_DIR. The file's name can be set with"
+            f" {SCRIPT_VARIABLE}."
+        )
+    return AppFiles(
+        app_dir=app_dir,
+        script=script,
+        host_json=read_host_json(app_dir, environment),
+        local_settings=local_settings,
+        environment=environment,
+    )
+
+
+def default_store_url(app_dir: Path) -> str:
+    """Return where an app's hub lies unless somebody says otherwise."""
+    return str(app_dir.resolve() / HUB_FOLDER / HUB_FILE)
+
+
+def store_path(store_url: str) -> Path | None:
+    """Return the file that a store URL means, ``None`` when it means none."""
+    if store_url == "memory:":
+        return None
+    if store_url.startswith(_SQLITE):
+        return Path(unquote(store_url.removeprefix(_SQLITE))).absolute()
+    return Path(store_url).absolute()
+
+
+def hub_of(app_dir: Path, store_url: str | None, task_hub: str | None) -> tuple[str, str]:
+    """Return the store URL and the name of an app's hub, without loading the app.
+
+    Raises:
+        SettingsError: a file of the app is wrong.
+    """
+    if task_hub is None:
+        environment = merged(os.environ, read_local_settings(app_dir))
+        task_hub = read_host_json(app_dir, environment).hub_name
+    return store_url or default_store_url(app_dir), task_hub
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address."""
+    return host in _LOOPBACK or host.startswith("127.")
+
+
+class Host:
+    """A running host. Made by :func:`open_host`; ``close`` gives everything back."""
+
+    def __init__(
+        self,
+        *,
+        files: AppFiles,
+        store_url: str,
+        task_hub: str,
+        store: Store,
+        workers: WorkerPool,
+        engine: Engine,
+        client: Client,
+        catalogue: Catalogue,
+        keys: KeyRing,
+        web: Starlette,
+    ) -> None:
+        self.files = files
+        self.store_url = store_url
+        self.task_hub = task_hub
+        self.client = client
+        self.catalogue = catalogue
+        self.keys = keys
+        self.web = web
+        self.workers = workers
+        self._store = store
+        self._engine = engine
+
+    async def close(
+        self,
+        drain_seconds: float = 0.0,
+        report: Callable[[DrainProgress], None] | None = None,
+    ) -> None:
+        """Let running activities end, at most ``drain_seconds``, and give everything back."""
+        try:
+            await self._engine.stop(drain_seconds, report)
+        finally:
+            await self.workers.close()
+            await self._store.close()
+
+
+async def open_host(options: HostOptions, origin: str | None = None) -> Host:
+    """Open the hub, load the app and begin to work; the faces are ``Host.web``.
+
+    ``origin`` is how the host is reached, for links that are made without a request.
+
+    Raises:
+        SettingsError: an option or a file of the app is wrong.
+        AppLoadFailed: the app cannot be loaded or hosted.
+        HubInUse: another host runs this hub.
+        StoreUnavailable: the hub's file cannot be used.
+    """
+    files = read_app_files(options.app_dir)
+    url = options.store_url or default_store_url(files.app_dir)
+    task_hub = options.task_hub or files.host_json.hub_name
+    store = store_at(url, task_hub=task_hub, clock=SystemClock())
+    await store.open()
+    workers = _worker_pool(options, files)
+    try:
+        return await _assemble(options, files, url, task_hub, store, workers, origin)
+    except BaseException:
+        await workers.close()
+        await store.close()
+        raise
+
+
+async def _assemble(
+    options: HostOptions,
+    files: AppFiles,
+    url: str,
+    task_hub: str,
+    store: Store,
+    workers: WorkerPool,
+    origin: str | None,
+) -> Host:
+    clock = SystemClock()
+    host_json = files.host_json
+    enforces = options.enforces_keys
+    if enforces is None:
+        enforces = not is_loopback(options.host)
+    keys = await ensure_keys(store, clock.now()) if enforces else KeyRing(is_enforced=False)
+    await workers.start()
+    catalogue = Catalogue(
+        workers.functions,
+        files.environment,
+        route_prefix=host_json.route_prefix,
+        skip_unsupported=options.skips_unsupported,
+    )
+    engine = Engine(store, clock, workers, _engine_settings(options, host_json), name=_host_name())
+    client = Client(
+        store,
+        clock,
+        wakeups=engine,
+        orchestrators=catalogue.orchestrators,
+        default_policy=options.start_policy or host_json.start_policy,
+        default_version=host_json.default_version,
+        max_payload_bytes=options.max_payload_bytes,
+    )
+    system_key = keys.value(SYSTEM, DURABLE_KEY_NAME)
+    management = Management(
+        client,
+        Links(task_hub=task_hub, system_key=system_key),
+        max_body_bytes=options.max_payload_bytes,
+    )
+    port = options.port or DEFAULT_PORT
+    door = LocalDoor(management, origin=origin or f"http://{options.host}:{port}")
+    workers.answer_clients(door.management)
+    face = HttpFace(workers, catalogue, keys, ClientBinding(task_hub, system_key), host_json)
+    web = Starlette(
+        routes=[
+            ManagementRoute(
+                ManagementApp(
+                    management,
+                    authorise=lambda headers, query: keys.admits_management(
+                        presented_key(headers, query)
+                    ),
+                    trusts_forwarded_host=host_json.use_forwarded_host,
+                )
+            ),
+            *face.routes,
+        ]
+    )
+    await engine.start()
+    return Host(
+        files=files,
+        store_url=url,
+        task_hub=task_hub,
+        store=store,
+        workers=workers,
+        engine=engine,
+        client=client,
+        catalogue=catalogue,
+        keys=keys,
+        web=web,
+    )
+
+
+def _worker_pool(options: HostOptions, files: AppFiles) -> WorkerPool:
+    activities = _activity_concurrency(files.host_json)
+    threads = int(files.environment.get(THREADS_VARIABLE) or activities)
+    load = Load(os.fspath(files.app_dir), files.script, threads)
+    if options.in_process:
+        return WorkerPool(in_process_links(), load, count=1)
+    python = find_python(files.app_dir, options.python)
+    environment = child_environment(files.environment, files.app_dir)
+    return WorkerPool(process_links(python, environment), load, count=options.workers)
+
+
+def _activity_concurrency(host_json: HostJson) -> int:
+    return host_json.max_concurrent_activity_functions or EngineSettings().max_concurrent_activities
+
+
+def _engine_settings(options: HostOptions, host_json: HostJson) -> EngineSettings:
+    defaults = EngineSettings()
+    return EngineSettings(
+        max_concurrent_activities=_activity_concurrency(host_json),
+        max_concurrent_episodes=(
+            host_json.max_concurrent_orchestrator_functions or defaults.max_concurrent_episodes
+        ),
+        limits=Limits(
+            max_actions=host_json.max_orchestration_actions,
+            max_payload_bytes=options.max_payload_bytes,
+        ),
+    )
+
+
+def _host_name() -> str:
+    return f"{socket.gethostname()} pid {os.getpid()}"

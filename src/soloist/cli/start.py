@@ -1,0 +1,258 @@
+"""``soloist start``: run a Function app."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+import sys
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+import uvicorn
+
+from soloist.app import (
+    DEFAULT_HOST,
+    DEFAULT_PORT,
+    Host,
+    HostOptions,
+    is_loopback,
+    open_host,
+    read_app_files,
+    store_path,
+)
+from soloist.cli.hub import reports_errors
+from soloist.client import DEFAULT_MAX_PAYLOAD_BYTES
+from soloist.core.policy import StartPolicy
+from soloist.engine import DrainProgress
+from soloist.errors import AppLoadFailed, SettingsError
+from soloist.telemetry import DEFAULT_LEVEL, LEVELS, configure_logging
+
+DEFAULT_DRAIN_SECONDS = 30.0
+HTTP_GRACE_SECONDS = 5
+MAX_WORKERS = 64
+
+_LISTEN_BACKLOG = 2048
+_INTERRUPTED = 130
+
+
+class StartOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``start`` adds to the host's options."""
+
+    log_level: str
+    log_json: bool
+    drain_seconds: float
+
+
+@click.command(context_settings={"auto_envvar_prefix": "SOLOIST", "show_default": True})
+@click.argument(
+    "app_dir", default=".", type=click.Path(path_type=Path), envvar="SOLOIST_APP"
+)
+@click.option("--port", type=click.IntRange(0, 65535), help=f"[default: {DEFAULT_PORT}]")
+@click.option("--host", default=DEFAULT_HOST, help="The address to listen on.")
+@click.option("--store", "store_url", help="[default: .soloist/hub.db in the app's folder]")
+@click.option("--task-hub", help="[default: hubName of host.json]")
+@click.option("--python", help="The app's interpreter. [default: the app's .venv, else ours]")
+@click.option("--workers", type=click.IntRange(1, MAX_WORKERS), default=1)
+@click.option(
+    "--if-exists",
+    "start_policy",
+    type=click.Choice([policy.value for policy in StartPolicy]),
+    help="What a start does when its id is taken. [default: host.json, else fail]",
+)
+@click.option(
+    "--keys/--no-keys",
+    "enforces_keys",
+    default=None,
+    help="Ask callers for access keys. [default: unless bound to loopback]",
+)
+@click.option("--skip-unsupported", is_flag=True, help="Leave out functions we cannot host.")
+@click.option(
+    "--max-payload-bytes", type=click.IntRange(min=1024), default=DEFAULT_MAX_PAYLOAD_BYTES
+)
+@click.option("--drain-seconds", type=click.FloatRange(min=0), default=DEFAULT_DRAIN_SECONDS)
+@click.option("--log-level", type=click.Choice(LEVELS), default=DEFAULT_LEVEL)
+@click.option("--log-json", is_flag=True, help="Log lines of JSON.")
+@reports_errors
+def start(
+    log_level: str,
+    log_json: bool,
+    drain_seconds: float,
+    skip_unsupported: bool,
+    start_policy: str | None,
+    **options: Any,
+) -> None:
+    """Run the Function app in APP_DIR (the current folder) until Ctrl-C.
+
+    Every option can be set by environment too: SOLOIST_PORT, SOLOIST_STORE and so on.
+    """
+    configure_logging(log_level, as_json=log_json)
+    host_options = HostOptions(
+        skips_unsupported=skip_unsupported,
+        start_policy=StartPolicy(start_policy) if start_policy else None,
+        **options,
+    )
+    how = StartOptions(log_level=log_level, log_json=log_json, drain_seconds=drain_seconds)
+    try:
+        code = _runner()(_serve(host_options, how))
+    except AppLoadFailed as error:
+        if error.traceback:
+            click.echo(error.traceback.rstrip(), err=True)
+        raise
+    sys.exit(code)
+
+
+def _runner() -> Any:
+    """Return what runs the loop: uvloop where there is one."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run
+    return uvloop.run
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves signals to us: a host has more to end than its connections."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+
+async def _serve(options: HostOptions, how: StartOptions) -> int:
+    files = read_app_files(options.app_dir)
+    port = options.port
+    if port is None:
+        port = files.local_settings.port or DEFAULT_PORT
+    for warning in files.warnings:
+        click.secho(f"warning: {warning}", fg="yellow", err=True)
+    with _listening(options.host, port) as listener:
+        port = listener.getsockname()[1]
+        options = msgspec.structs.replace(options, port=port)
+        origin = f"http://{_host_in_url(options.host)}:{port}"
+        path = store_path(options.store_url) if options.store_url else None
+        path = path or files.app_dir / ".soloist" / "hub.db"
+        is_new = not path.exists()
+        host = await open_host(options, origin)
+        _announce(host, origin, is_new=is_new)
+        server = _Server(
+            uvicorn.Config(
+                host.web,
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                timeout_graceful_shutdown=HTTP_GRACE_SECONDS,
+            )
+        )
+        return await _serve_until_told(host, server, listener, how)
+
+
+async def _serve_until_told(
+    host: Host, server: uvicorn.Server, listener: socket.socket, how: StartOptions
+) -> int:
+    told = _Told(server)
+    told.listen()
+    await server.serve(sockets=[listener])
+    if not told.times:  # the server gave up by itself
+        await host.close()
+        return 1
+    click.echo("Stopping: no new work is begun. Ctrl-C again stops at once.", err=True)
+    closing = asyncio.create_task(host.close(how.drain_seconds, _report))
+    told.on_second(closing.cancel)
+    try:
+        await closing
+    except asyncio.CancelledError:
+        click.echo("Stopped at once; what was running will be run again.", err=True)
+        return _INTERRUPTED
+    click.echo("Stopped. Everything unfinished goes on at the next start.", err=True)
+    return 0
+
+
+class _Told:
+    """Ctrl-C and SIGTERM: the first asks for an orderly end, the second for one at once."""
+
+    def __init__(self, server: uvicorn.Server) -> None:
+        self.times = 0
+        self._server = server
+        self._second = lambda: False
+
+    def listen(self) -> None:
+        """Take over the signals."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            try:
+                loop.add_signal_handler(number, self._tell)
+            except NotImplementedError:  # Windows
+                signal.signal(number, lambda *_: loop.call_soon_threadsafe(self._tell))
+
+    def on_second(self, stop: Any) -> None:
+        """Say what the second signal does."""
+        self._second = stop
+        if self.times > 1:
+            stop()
+
+    def _tell(self) -> None:
+        self.times += 1
+        self._server.should_exit = True
+        if self.times > 1:
+            self._server.force_exit = True
+            self._second()
+
+
+def _report(progress: DrainProgress) -> None:
+    click.echo(
+        f"  waiting for {progress.activities_running} running activities"
+        f" ({progress.sessions_held} instances held)",
+        err=True,
+    )
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """Bind before anything else is set up, so that a taken port costs nobody a wait."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=_LISTEN_BACKLOG)
+    except OSError as error:
+        raise SettingsError(
+            f"Cannot listen on {host} port {port}: {error.strerror or error}. Stop what listens"
+            " there, or choose another with --port."
+        ) from error
+
+
+def _host_in_url(host: str) -> str:
+    if host in ("0.0.0.0", "::"):  # noqa: S104  # compared with, not bound to
+        return "localhost"
+    return f"[{host}]" if ":" in host else host
+
+
+def _announce(host: Host, origin: str, *, is_new: bool) -> None:
+    """Print the functions with their URLs, as ``func start`` does, and where the hub lies."""
+    click.echo(f"\nTask hub '{host.task_hub}' {'is made' if is_new else 'lies'} in {host.store_url}")
+    for warning in (*host.catalogue.warnings, *_loaded_warnings(host)):
+        click.secho(f"warning: {warning}", fg="yellow", err=True)
+    click.echo("\nFunctions:\n")
+    prefix = f"/{host.files.host_json.route_prefix}".rstrip("/")
+    for function in host.catalogue.functions:
+        if function.trigger == "httpTrigger":
+            methods = ",".join(sorted(function.methods)) or "any"
+            route = (function.route or function.name).lstrip("/")
+            what = f"[{methods.upper()}] {click.style(f'{origin}{prefix}/{route}', fg='green')}"
+        else:
+            what = function.trigger
+        click.echo(f"    {click.style(function.name, fg='yellow')}: {what}")
+    if not host.catalogue.functions:
+        click.secho("    none: the app declares no functions", fg="yellow")
+    click.echo(f"\nManagement API: {origin}/runtime/webhooks/durabletask")
+    if host.keys.is_enforced:
+        click.echo("Access keys are asked for; 'soloist keys list' prints them.")
+    elif not is_loopback(origin.split("//")[1].rsplit(":", 1)[0]):
+        click.secho("warning: bound off loopback without access keys.", fg="yellow", err=True)
+    click.echo("Ctrl-C stops.\n")
+
+
+def _loaded_warnings(host: Host) -> tuple[str, ...]:
+    return host.workers.loaded.warnings if host.workers.loaded else ()

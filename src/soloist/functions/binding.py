@@ -1,0 +1,101 @@
+"""The value of a ``durableClient`` binding: the JSON text that the SDK's client is made from.
+
+Written as the Durable Functions extension writes it, key by key
+(``Bindings/BindingHelper.cs`` and ``HttpApiHandler.cs`` of azure-functions-durable-extension).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from urllib.parse import quote_plus
+
+import msgspec
+
+MANAGEMENT_PATH = "/runtime/webhooks/durabletask"
+DEFAULT_CONNECTION_NAME = "Storage"
+DEFAULT_RPC_BASE_URL = "http://127.0.0.1:17071/durabletask/"
+PLACEHOLDER_ID = "INSTANCEID"
+
+_MAX_ORIGINS = 64
+_UNRESERVED_BY_NET = "!*()"
+
+
+class ClientBinding:
+    """Writes the binding text for the origin by which a caller reached the host.
+
+    The texts of the latest origins are kept, since a host is mostly called by one name.
+    """
+
+    def __init__(
+        self,
+        hub_name: str,
+        system_key: str | None,
+        *,
+        connection_name: str = DEFAULT_CONNECTION_NAME,
+        rpc_base_url: str = DEFAULT_RPC_BASE_URL,
+    ) -> None:
+        self._hub_name = hub_name
+        self._connection_name = connection_name
+        self._rpc_base_url = rpc_base_url
+        self._code = f"code={url_encoded(system_key)}" if system_key else ""
+        self._texts: OrderedDict[str, str] = OrderedDict()
+
+    def text(self, origin: str) -> str:
+        """Return the binding for ``origin``, which is scheme and authority without a slash."""
+        text = self._texts.get(origin)
+        if text is None:
+            text = msgspec.json.encode(self._value(origin)).decode()
+            self._texts[origin] = text
+            if len(self._texts) > _MAX_ORIGINS:
+                self._texts.popitem(last=False)
+        return text
+
+    def _value(self, origin: str) -> dict[str, object]:
+        base = f"{origin}{MANAGEMENT_PATH}"
+        return {
+            "taskHubName": self._hub_name,
+            "connectionName": None,
+            "creationUrls": self._creation_urls(base),
+            "managementUrls": self._management_urls(base),
+            "baseUrl": base,
+            "requiredQueryStringParameters": self._code,
+            "rpcBaseUrl": self._rpc_base_url,
+            "httpBaseUrl": None,
+        }
+
+    def _creation_urls(self, base: str) -> dict[str, str]:
+        post = f"{base}/orchestrators/{{functionName}}[/{{instanceId}}]"
+        wait = "timeout={timeoutInSeconds}&pollingInterval={intervalInSeconds}"
+        return {
+            "createNewInstancePostUri": _with_query(post, self._code),
+            "createAndWaitOnNewInstancePostUri": _with_query(post, wait, self._code),
+        }
+
+    def _management_urls(self, base: str) -> dict[str, str]:
+        one = f"{base}/instances/{PLACEHOLDER_ID}"
+        common = (
+            f"taskHub={url_encoded(self._hub_name)}"
+            f"&connection={url_encoded(self._connection_name)}"
+        )
+        reason = "reason={text}"
+        return {
+            "id": PLACEHOLDER_ID,
+            "statusQueryGetUri": _with_query(one, common, self._code),
+            "sendEventPostUri": _with_query(f"{one}/raiseEvent/{{eventName}}", common, self._code),
+            "terminatePostUri": _with_query(f"{one}/terminate", reason, common, self._code),
+            "rewindPostUri": _with_query(f"{one}/rewind", reason, common, self._code),
+            "purgeHistoryDeleteUri": _with_query(one, common, self._code),
+            "restartPostUri": _with_query(f"{one}/restart", common, self._code),
+            "suspendPostUri": _with_query(f"{one}/suspend", reason, common, self._code),
+            "resumePostUri": _with_query(f"{one}/resume", reason, common, self._code),
+        }
+
+
+def url_encoded(text: str) -> str:
+    """Encode as .NET's ``WebUtility.UrlEncode`` does."""
+    return quote_plus(text, safe=_UNRESERVED_BY_NET).replace("~", "%7E")
+
+
+def _with_query(url: str, *parts: str) -> str:
+    query = "&".join(part for part in parts if part)
+    return f"{url}?{query}" if query else url

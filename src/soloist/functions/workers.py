@@ -1,0 +1,250 @@
+"""The worker pool: the executor that runs the user's Function app in workers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import msgspec
+
+from soloist.contracts.executor import ActivityCall, ActivityResult, Episode, HistoryNeeded
+from soloist.core.actions import EpisodeResult
+from soloist.core.failures import FailureDetails
+from soloist.errors import AppError, AppLoadFailed, WorkerLost
+from soloist.functions.clientdesk import ClientDesk, Management
+from soloist.functions.links import OpenLink
+from soloist.functions.seats import Answer, Seat, SeatLimits
+from soloist.telemetry import logger
+from soloist.wire import (
+    ActivityDone,
+    EpisodeDone,
+    Forget,
+    FunctionDescription,
+    HistoryMissing,
+    HttpDone,
+    HttpFailed,
+    Load,
+    Loaded,
+    RunActivity,
+    RunEpisode,
+    RunHttp,
+)
+
+_log = logger(__name__)
+
+DEFAULT_DRAIN_SECONDS = 30.0
+
+
+class HttpCall(msgspec.Struct, frozen=True, kw_only=True):
+    """One run of an HTTP function; ``body`` is Base64, ``url`` as the caller sees it."""
+
+    function: str
+    method: str
+    url: str
+    headers: tuple[tuple[str, str], ...]
+    params: dict[str, str]
+    route_params: dict[str, str]
+    body: str
+    client_binding: str
+
+
+class WorkerPool:
+    """``contracts.executor.Executor`` over ``count`` workers, and the HTTP functions' runner.
+
+    Episodes of one instance always meet the same worker, which holds its session; activities
+    and HTTP functions go to the least busy one.
+    """
+
+    def __init__(
+        self,
+        open_link: OpenLink,
+        load: Load,
+        *,
+        count: int = 1,
+        limits: SeatLimits | None = None,
+        desk: ClientDesk | None = None,
+    ) -> None:
+        self._desk = desk or ClientDesk()
+        self._seats = tuple(
+            Seat(index, open_link, load, self._desk, limits or SeatLimits())
+            for index in range(count)
+        )
+        self._count = count
+        self.loaded: Loaded | None = None
+
+    @property
+    def functions(self) -> tuple[FunctionDescription, ...]:
+        """What the app consists of; empty before the start."""
+        return self.loaded.functions if self.loaded is not None else ()
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """The process ids of the workers that are there now."""
+        return tuple(seat.pid for seat in self._seats if seat.pid is not None)
+
+    @property
+    def in_flight(self) -> int:
+        """How many calls are not answered yet."""
+        return sum(len(seat.answers) for seat in self._seats)
+
+    def answer_clients(self, management: Management) -> None:
+        """From now on, let ``management`` answer the durable clients in user code."""
+        self._desk.management = management
+
+    async def start(self) -> Loaded:
+        """Start all workers and load the app in each.
+
+        Raises:
+            AppLoadFailed: the app does not load, or not the same in every worker.
+        """
+        try:
+            results = await asyncio.gather(
+                *(seat.start() for seat in self._seats), return_exceptions=True
+            )
+            self.loaded = _same(results)
+        except BaseException:
+            await self.close()
+            raise
+        return self.loaded
+
+    async def run_episode(self, episode: Episode) -> EpisodeResult:
+        """See ``contracts.executor``.
+
+        Raises:
+            HistoryNeeded: the worker does not hold the session.
+            WorkerLost: it died.
+            AppError: the episode cannot be written to a worker (too large).
+        """
+        seat = self._seats[episode.generation % self._count]
+        if not seat.is_up:
+            await seat.wait_up()
+        answer = await seat.ask(
+            RunEpisode(
+                seat.next_call(),
+                episode.generation,
+                episode.execution_id,
+                episode.instance_id,
+                episode.name,
+                episode.position,
+                episode.events,
+                episode.past,
+            )
+        )
+        if type(answer) is EpisodeDone:
+            return answer.result
+        if type(answer) is HistoryMissing:
+            raise HistoryNeeded
+        raise _mismatch(answer)
+
+    async def run_activity(self, call: ActivityCall) -> ActivityResult:
+        """See ``contracts.executor``; a call that cannot be written to a worker has failed.
+
+        Raises:
+            WorkerLost: the worker died.
+        """
+        seat = await self._least_busy()
+        question = RunActivity(
+            seat.next_call(),
+            call.name,
+            call.input,
+            call.instance_id,
+            call.task_id,
+            call.generation,
+        )
+        try:
+            answer = await seat.ask(question)
+        except WorkerLost:
+            raise
+        except AppError as error:
+            return ActivityResult(failure=FailureDetails(str(error)))
+        if type(answer) is ActivityDone:
+            return ActivityResult(answer.result, answer.failure)
+        raise _mismatch(answer)
+
+    async def run_http(self, call: HttpCall) -> HttpDone | HttpFailed:
+        """Run an HTTP function. A user's exception is an answer, never raised here.
+
+        Raises:
+            WorkerLost: the worker died; the function may have run.
+            AppError: the request cannot be written to a worker.
+        """
+        seat = await self._least_busy()
+        question = RunHttp(
+            seat.next_call(),
+            call.function,
+            call.method,
+            call.url,
+            call.headers,
+            call.params,
+            call.route_params,
+            call.body,
+            call.client_binding,
+        )
+        answer = await seat.ask(question)
+        if isinstance(answer, HttpDone | HttpFailed):
+            return answer
+        raise _mismatch(answer)
+
+    def forget(self, generation: int) -> None:
+        """Drop the session of ``generation``; never fails and never waits."""
+        self._seats[generation % self._count].tell(Forget(generation))
+
+    async def drain(self, timeout_seconds: float = DEFAULT_DRAIN_SECONDS) -> bool:
+        """Wait until every call is answered; ``False`` when some were not in time.
+
+        Calls made meanwhile are waited for as well: whoever drains has stopped asking.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_seconds
+        while (remaining := deadline - loop.time()) > 0:
+            waiting = [each for seat in self._seats for each in seat.answers.values()]
+            if not waiting:
+                return True
+            await asyncio.wait(waiting, timeout=remaining)
+        return self.in_flight == 0
+
+    async def close(self) -> None:
+        """End every worker; calls in flight raise ``WorkerLost``. Closing twice does nothing."""
+        await asyncio.gather(*(seat.close() for seat in self._seats))
+        await self._desk.close()
+
+    async def _least_busy(self) -> Seat:
+        if self._count == 1:
+            (seat,) = self._seats
+            if not seat.is_up:
+                await seat.wait_up()
+            return seat
+        up = [seat for seat in self._seats if seat.is_up] or [await self._first_up()]
+        return min(up, key=lambda seat: len(seat.answers))
+
+    async def _first_up(self) -> Seat:
+        """Return the first seat that comes up while all are down."""
+        waits = {asyncio.create_task(seat.wait_up()): seat for seat in self._seats}
+        try:
+            done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                if task.exception() is None:
+                    return waits[task]
+            raise WorkerLost("No worker came back in time; the log says why.")
+        finally:
+            for task in waits:
+                task.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+
+
+def _same(results: Sequence[Loaded | BaseException]) -> Loaded:
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    first, *others = [result for result in results if isinstance(result, Loaded)]
+    if any(_by_name(other) != _by_name(first) for other in others):
+        raise AppLoadFailed("The app describes different functions each time it is imported.")
+    return first
+
+
+def _by_name(loaded: Loaded) -> list[FunctionDescription]:
+    return sorted(loaded.functions, key=lambda function: function.name)
+
+
+def _mismatch(answer: Answer) -> AppError:
+    return AppError(f"The worker answered with {type(answer).__name__}, which was not asked for.")

@@ -1,0 +1,255 @@
+"""The app: importing a Function app and describing what it declares."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import platform
+import sys
+import traceback
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from soloist_worker.classic import ClassicSurface
+from soloist_worker.codec import Codec, find_codec
+from soloist_worker.failures import skip_frames
+from soloist_worker.functions import Function, FunctionUnusable, read_function
+
+_OWN_FOLDER = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_PACKAGES = os.path.join(".python_packages", "lib", "site-packages")
+_DURABLE = ("orchestrationTrigger", "activityTrigger", "entityTrigger")
+
+
+class AppUnusable(Exception):
+    """The app cannot be hosted. ``trace`` is the app's own traceback, or empty."""
+
+    def __init__(self, message: str, trace: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.trace = trace
+
+
+class App:
+    """A loaded app: its functions by name, and by the names that orchestrators call."""
+
+    def __init__(self, functions: list[Function], codec: Codec, warnings: Iterable[str]) -> None:
+        self.codec = codec
+        self.functions = {function.name: function for function in functions}
+        self.warnings = tuple(warnings)
+        self.activities = _by_durable_name(functions, "activityTrigger")
+        self.orchestrators = {
+            name: _surface(function, codec)
+            for name, function in _by_durable_name(functions, "orchestrationTrigger").items()
+        }
+
+    def activity(self, name: str) -> Function | None:
+        """Return the activity of that name, letter case aside."""
+        return self.activities.get(name.casefold())
+
+    def orchestrator(self, name: str) -> ClassicSurface | None:
+        """Return the orchestrator of that name, letter case aside."""
+        return self.orchestrators.get(name.casefold())
+
+    def unknown(self, name: str, kind: str) -> str:
+        """Return the sentences about a name that no activity or orchestrator has."""
+        trigger = "activityTrigger" if kind == "activity" else "orchestrationTrigger"
+        names = sorted(
+            str(each.durable_name)
+            for each in self.functions.values()
+            if each.trigger == trigger and not each.is_disabled
+        )
+        article = "an" if kind[0] in "aeiou" else "a"
+        text = (
+            f"The function '{name}' doesn't exist, is disabled, or is not {article} {kind}"
+            " function. Additional info: "
+        )
+        if not names:
+            return text + f"No {kind} functions are known."
+        quoted = ", ".join(f"'{each}'" for each in names)
+        return text + f"The following are the known {kind} functions: {quoted}."
+
+    def describe(self) -> dict[str, Any]:
+        """Return the ``loaded`` message."""
+        return {
+            "kind": "loaded",
+            "functions": [function.describe() for function in self.functions.values()],
+            "python": platform.python_version(),
+            "sdk": _sdk_version(),
+            "warnings": list(self.warnings),
+        }
+
+
+def load_app(app_dir: str, script: str, *, owns_process: bool = True) -> App:
+    """Import ``script`` in ``app_dir`` and read the functions that it declares.
+
+    A process of its own changes into the folder for good. A guest in somebody else's process
+    changes there only while importing, and :func:`unload_app` takes the rest back.
+
+    Raises:
+        AppUnusable: the app cannot be hosted; the message says why.
+    """
+    root = Path(app_dir).resolve()
+    path = root / script
+    if not path.is_file():
+        raise AppUnusable(f"The app has no file {script} in {root}.")
+    _prepend_paths(root)
+    with _working_directory(root, for_good=owns_process):
+        if owns_process:
+            os.environ["AzureWebJobsScriptRoot"] = str(root)
+        module = _import(path)
+        functions = [_read(declared, root) for declared in _declared(module, script)]
+    _refuse_twins(functions)
+    warnings = [] if functions else [f"{script} declares no functions."]
+    if any(root.glob("*/function.json")):
+        warnings.append(f"Folders with a function.json are ignored; {script} declares the app.")
+    return App(functions, find_codec(), warnings)
+
+
+def unload_app(app_dir: str) -> None:
+    """Forget the modules and paths of an app that was loaded into somebody else's process."""
+    root = Path(app_dir).resolve()
+    for entry in (str(root), str(root / _PACKAGES)):
+        if entry in sys.path:
+            sys.path.remove(entry)
+    prefix = str(root) + os.sep
+    for name, module in list(sys.modules.items()):
+        if (getattr(module, "__file__", None) or "").startswith(prefix):
+            del sys.modules[name]
+
+
+def _prepend_paths(root: Path) -> None:
+    packages = root / _PACKAGES
+    for entry in ([packages] if packages.is_dir() else []) + [root]:
+        if str(entry) not in sys.path:
+            sys.path.insert(0, str(entry))
+
+
+@contextmanager
+def _working_directory(root: Path, *, for_good: bool) -> Iterator[None]:
+    before = os.getcwd() if not for_good else None
+    os.chdir(root)
+    try:
+        yield
+    finally:
+        if before is not None:
+            os.chdir(before)
+
+
+def _import(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None, "a .py file has a loader"
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException as error:  # SystemExit too: sys.exit() in a script is a refusal
+        sys.modules.pop(path.stem, None)
+        raise AppUnusable(_import_sentence(path, error), _trace(error)) from error
+    return module
+
+
+def _import_sentence(path: Path, error: BaseException) -> str:
+    host_json = path.parent / "host.json"
+    if isinstance(error, json.JSONDecodeError) and host_json.is_file():
+        try:
+            json.loads(host_json.read_text(encoding="utf-8"))
+        except ValueError as reason:
+            return (
+                f"host.json is not strict JSON ({reason}), and azure-functions-durable reads it"
+                " strictly when it is imported. Remove comments and trailing commas from"
+                f" {host_json}."
+            )
+    if isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] == "azure":
+        return (
+            f"{path.name} cannot be imported: {error}. Install the app's requirements"
+            f" (azure-functions, azure-functions-durable) for {sys.executable}."
+        )
+    return f"{path.name} cannot be imported: {type(error).__name__}: {error}"
+
+
+def _trace(error: BaseException) -> str:
+    frames = skip_frames(error.__traceback__, (_OWN_FOLDER, "<frozen importlib"))
+    return "".join(traceback.format_exception(type(error), error, frames))
+
+
+def _declared(module: ModuleType, script: str) -> list[Any]:
+    """Return the functions of the module's one app."""
+    try:
+        from azure.functions import FunctionRegister  # type: ignore
+    except ImportError as error:
+        raise AppUnusable(
+            f"The package azure-functions cannot be imported by {sys.executable}: {error}."
+        ) from error
+    apps = {id(each): each for each in vars(module).values() if isinstance(each, FunctionRegister)}
+    if not apps:
+        raise AppUnusable(
+            f"Could not find top level function app instances in {script}: it needs one"
+            " FunctionApp or DFApp in a global variable."
+        )
+    if len(apps) > 1:
+        names = [name for name, each in vars(module).items() if id(each) in apps]
+        raise AppUnusable(
+            f"{script} has {len(apps)} function apps ({', '.join(names)}) but must have one."
+            " Use blueprints for the others."
+        )
+    (app,) = apps.values()
+    try:
+        return list(app.get_functions())
+    except Exception as error:
+        raise AppUnusable(
+            f"The functions of {script} are refused: {error}", _trace(error)
+        ) from error
+
+
+def _read(declared: Any, root: Path) -> Function:
+    try:
+        return read_function(declared, str(root))
+    except FunctionUnusable as error:
+        raise AppUnusable(str(error)) from error
+
+
+def _refuse_twins(functions: Iterable[Function]) -> None:
+    seen: dict[tuple[str, str], Function] = {}
+    for function in functions:
+        if function.durable_name is None:
+            continue
+        key = (function.trigger, function.durable_name.casefold())
+        other = seen.setdefault(key, function)
+        if other is not function:
+            raise AppUnusable(
+                f"The functions '{other.name}' and '{function.name}' are both"
+                f" '{function.durable_name}' to orchestrators and clients (names are compared"
+                " without regard to case). Give one of them another name."
+            )
+
+
+def _by_durable_name(functions: Iterable[Function], trigger: str) -> dict[str, Function]:
+    """Return enabled functions by folded name, and by Python name where that is unambiguous."""
+    chosen = [each for each in functions if each.trigger == trigger and not each.is_disabled]
+    found = {str(each.durable_name).casefold(): each for each in chosen}
+    aliases = [each.alias.casefold() for each in chosen if each.alias is not None]
+    for each in chosen:
+        alias = (each.alias or "").casefold()
+        if alias and aliases.count(alias) == 1:
+            found.setdefault(alias, each)
+    return found
+
+
+def _surface(function: Function, codec: Codec) -> ClassicSurface:
+    user_function = function.call.orchestrator_function
+    input_type = getattr(function.call, "_df_input_type", None)
+    return ClassicSurface(user_function, str(function.durable_name), codec, input_type)
+
+
+def _sdk_version() -> str:
+    for package in ("azure-functions-durable", "azure-functions"):
+        try:
+            return f"{package} {metadata.version(package)}"
+        except metadata.PackageNotFoundError:
+            continue
+    return ""

@@ -1,0 +1,197 @@
+"""The durable client's transport: what the SDK would send over HTTP goes to the host as messages.
+
+The SDK's client takes three functions from its module when it is constructed. They are replaced,
+once a process; which worker a call belongs to is known from the context that it is made in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import itertools
+import json
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from soloist_worker.frames import Message
+
+_CLIENT_MODULE = "azure.durable_functions.models.DurableOrchestrationClient"
+_BASE_KEY = "rpcBaseUrl"
+_CONFLICT = 409
+
+_current: contextvars.ContextVar[Transport] = contextvars.ContextVar("soloist_transport")
+_latest: list[Transport] = []
+
+
+class StartConflict(dict[str, Any]):
+    """The body of the answer that an instance already exists, knowing which.
+
+    The SDK raises it inside a plain exception; where that escapes an HTTP function, the host
+    answers 409.
+    """
+
+    instance_id: str = ""
+
+
+class Transport:
+    """Carries one worker's client calls. Works from any thread and any event loop."""
+
+    def __init__(self, send: Callable[[list[Message]], None]) -> None:
+        self._send = send
+        self._numbers = itertools.count(1)
+        self._lock = threading.Lock()
+        self._waiting: dict[int, tuple[asyncio.AbstractEventLoop, asyncio.Future[Any]]] = {}
+        self._bindings: set[str] = set()
+        self._bases: tuple[str, ...] = ()
+
+    def enter(self) -> None:
+        """Let the calls made in the current context go through this transport."""
+        _current.set(self)
+
+    def learn(self, binding: str) -> None:
+        """Take note of the base URL that a client binding tells the SDK to call."""
+        if binding in self._bindings:
+            return
+        try:
+            base = json.loads(binding).get(_BASE_KEY)
+        except (ValueError, AttributeError):
+            base = None
+        with self._lock:
+            self._bindings.add(binding)
+            if base and base not in self._bases:
+                self._bases += (base,)
+
+    def target_of(self, url: str) -> str | None:
+        """Return what follows the base URL; ``None`` for a URL that is not the host's."""
+        for base in self._bases:
+            if url.startswith(base):
+                return url[len(base) :]
+        return None
+
+    async def request(self, method: str, target: str, data: str | None) -> tuple[int, Any]:
+        """Ask the host; return the status and the decoded body."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Message] = loop.create_future()
+        call = next(self._numbers)
+        with self._lock:
+            self._waiting[call] = (loop, future)
+        try:
+            self._send(
+                [
+                    {
+                        "kind": "client_call",
+                        "call": call,
+                        "method": method,
+                        "target": target,
+                        "data": data,
+                    }
+                ]
+            )
+            reply = await future
+        finally:
+            with self._lock:
+                self._waiting.pop(call, None)
+        return _read(method, target, reply)
+
+    def reply(self, message: Message) -> None:
+        """Take the host's answer."""
+        with self._lock:
+            waiting = self._waiting.pop(message["call"], None)
+        if waiting is None:
+            return
+        loop, future = waiting
+        try:
+            loop.call_soon_threadsafe(_resolve, future, message)
+        except RuntimeError:
+            pass  # the loop that asked has been closed; nobody waits any more
+
+    def install(self) -> None:
+        """Put this transport under the SDK's client, if the app has the SDK."""
+        if self not in _latest:
+            _latest.append(self)
+        module = sys.modules.get(_CLIENT_MODULE)
+        if module is not None and not hasattr(module, "_soloist_stock"):
+            _patch(module)
+
+    def uninstall(self) -> None:
+        """Take no more calls; those under way fail."""
+        if self in _latest:
+            _latest.remove(self)
+        with self._lock:
+            waiting, self._waiting = self._waiting, {}
+        error = {"status": 503, "body": json.dumps({"Message": "The worker is closed."})}
+        for loop, future in waiting.values():
+            try:
+                loop.call_soon_threadsafe(_resolve, future, error)
+            except RuntimeError:
+                continue  # as in ``reply``
+
+
+def conflict_id_of(error: BaseException) -> str | None:
+    """Return the instance that an exception says exists already. Only the exception itself is
+    looked at: one raised *because of* a conflict is the app's own answer to it."""
+    for argument in error.args:
+        if isinstance(argument, StartConflict):
+            return argument.instance_id
+    return None
+
+
+def _resolve(future: asyncio.Future[Message], message: Message) -> None:
+    if not future.done():
+        future.set_result(message)
+
+
+def _read(method: str, target: str, reply: Message) -> tuple[int, Any]:
+    status, text = reply["status"], reply["body"]
+    body = None if text is None or not text.strip() else json.loads(text)
+    if body is None and method == "GET":
+        body = ""
+    if status == _CONFLICT and isinstance(body, dict):
+        path = target.partition("?")[0].split("/")
+        if path[0] == "orchestrators" and len(path) > 2:
+            body = StartConflict(body)
+            body.instance_id = "/".join(path[2:])
+    return status, body
+
+
+def _transport_for(url: str) -> tuple[Transport, str] | None:
+    """Return the transport that a call belongs to and the target of its URL."""
+    current = _current.get(None)
+    for transport in (current, *reversed(_latest)):
+        target = transport.target_of(url) if transport is not None else None
+        if transport is not None and target is not None:
+            return transport, target
+    return None
+
+
+def _patch(module: Any) -> None:
+    """Replace the module's three transport functions; calls to elsewhere keep the stock ones."""
+    stock_post, stock_get = module.post_async_request, module.get_async_request
+    stock_delete = module.delete_async_request
+
+    async def post_async_request(url: str, data: Any = None, *args: Any, **kwargs: Any) -> Any:
+        found = _transport_for(url)
+        if found is None:
+            return await stock_post(url, data, *args, **kwargs)
+        # The stock transport dumps the text that it is given once more.
+        text = None if data is None else json.dumps(data)
+        return list(await found[0].request("POST", found[1], text))
+
+    async def get_async_request(url: str, *args: Any, **kwargs: Any) -> Any:
+        found = _transport_for(url)
+        if found is None:
+            return await stock_get(url, *args, **kwargs)
+        return list(await found[0].request("GET", found[1], None))
+
+    async def delete_async_request(url: str, *args: Any, **kwargs: Any) -> Any:
+        found = _transport_for(url)
+        if found is None:
+            return await stock_delete(url, *args, **kwargs)
+        return list(await found[0].request("DELETE", found[1], None))
+
+    module._soloist_stock = (stock_post, stock_get, stock_delete)
+    module.post_async_request = post_async_request
+    module.get_async_request = get_async_request
+    module.delete_async_request = delete_async_request

@@ -1,0 +1,55 @@
+"""The codec: how payloads become JSON text and back, in the way of the SDK that the app uses."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+Loads = Callable[..., Any]
+Dumps = Callable[[Any], str]
+
+
+class Codec(NamedTuple):
+    """``loads(text, expected_type=None)`` and ``dumps(value)``."""
+
+    loads: Loads
+    dumps: Dumps
+
+
+def _plain_loads(text: str, expected_type: type | None = None) -> Any:
+    return json.loads(text)
+
+
+PLAIN = Codec(_plain_loads, json.dumps)
+
+
+def find_codec() -> Codec:
+    """Return the codec of the installed ``azure-functions``; plain JSON when there is none."""
+    try:
+        from azure.functions import _durable_functions as sdk  # type: ignore
+    except ImportError:
+        return PLAIN
+    loads = getattr(sdk, "df_loads", None)
+    dumps = getattr(sdk, "df_dumps", None)
+    if loads is None or dumps is None:
+        return _hooked(sdk)
+    with warnings.catch_warnings():
+        # Its one notice about missing types is addressed to the caller, and we are the caller.
+        warnings.simplefilter("ignore")
+        loads("null")
+    return Codec(loads, dumps)
+
+
+def _hooked(sdk: Any) -> Codec:
+    """Releases of ``azure-functions`` before 1.26 have only the two JSON hooks."""
+    decode, encode = sdk._deserialize_custom_object, sdk._serialize_custom_object
+
+    def loads(text: str, expected_type: type | None = None) -> Any:
+        return json.loads(text, object_hook=decode)
+
+    def dumps(value: Any) -> str:
+        return json.dumps(value, default=encode)
+
+    return Codec(loads, dumps)

@@ -1,0 +1,293 @@
+"""The worker: which message goes to which thread, and back.
+
+Theory of operation. Messages come in batches, one a frame. Whoever brings them (the thread that
+reads the socket) never runs the user's code:
+
+* episodes go, a batch at a time, to the *episode thread*, which runs them one after another and
+  sends the batch's answers together;
+* synchronous activities and HTTP functions go to the *pool*;
+* asynchronous ones go to the *event loop*: the main thread's in a process of its own;
+* the host's answers to durable clients go to whoever waits for them.
+
+A worker may also live in its host's process: then it owns neither the main thread nor the working
+directory. It changes there only while it imports the app, and runs a loop in a thread of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Coroutine
+from queue import SimpleQueue
+from typing import Any
+
+from soloist_worker import activities, web
+from soloist_worker.app import App, AppUnusable, load_app, unload_app
+from soloist_worker.client import Transport
+from soloist_worker.frames import Message
+from soloist_worker.pool import Pool
+from soloist_worker.sessions import DEFAULT_MAX_SESSIONS, SessionTable
+
+Send = Callable[[list[Message]], None]
+Job = Callable[[], None]
+
+_FLUSH_SECONDS = 0.002
+_JOIN_SECONDS = 1.0
+_NO_APP = "No app is loaded in this worker."
+
+
+class Worker:
+    """Runs one app for one host.
+
+    ``send`` takes the worker's messages, from any thread, and must not wait for the host.
+    ``loop`` is the running (or soon running) event loop for asynchronous functions; without one
+    the worker makes its own. ``load_in`` hands the import of the app to a thread, by default the
+    episode thread. With ``owns_process`` the working directory is the app's from then on.
+    """
+
+    def __init__(
+        self,
+        send: Send,
+        *,
+        loop: asyncio.AbstractEventLoop | None = None,
+        load_in: Callable[[Job], None] | None = None,
+        owns_process: bool = False,
+        max_sessions: int = DEFAULT_MAX_SESSIONS,
+    ) -> None:
+        self._send = send
+        self._loop = loop
+        self._owned_loop: asyncio.AbstractEventLoop | None = None
+        self._loop_thread: threading.Thread | None = None
+        self._owns_process = owns_process
+        self._max_sessions = max_sessions
+        self._app: App | None = None
+        self._app_dir: str | None = None
+        self._sessions: SessionTable | None = None
+        self._pool: Pool | None = None
+        self._transport = Transport(send)
+        self._client_binding: str | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._lock = threading.Lock()
+        self._unanswered = 0
+        self._when_idle: Job | None = None
+        self._is_closed = False
+        self._turns: SimpleQueue[list[Message] | Job | None] = SimpleQueue()
+        self._load_in: Callable[[Job], None] = load_in or self._turns.put
+        self._episode_thread = threading.Thread(
+            target=self._run_turns, name="soloist-episodes", daemon=True
+        )
+        self._episode_thread.start()
+
+    # Messages in.
+
+    def receive(self, messages: list[Message]) -> None:
+        """Take a batch of the host's messages. Returns at once; one thread at a time."""
+        if self._is_closed:
+            return
+        turns: list[Message] = []
+        coroutines: list[Coroutine[Any, Any, Message]] = []
+        asked = 0
+        for message in messages:
+            asked += message["kind"] in _QUESTIONS
+        if asked:
+            with self._lock:
+                self._unanswered += asked
+        for message in messages:
+            kind = message["kind"]
+            if kind == "episode" or kind == "forget":
+                turns.append(message)
+            elif kind == "activity":
+                self._begin_activity(message, coroutines)
+            elif kind == "http":
+                self._begin_http(message, coroutines)
+            elif kind == "client_reply":
+                self._transport.reply(message)
+            elif kind == "load":
+                self._load_in(lambda message=message: self._load(message))
+        if turns:
+            self._turns.put(turns)
+        if coroutines:
+            self._need_loop().call_soon_threadsafe(self._begin_tasks, coroutines)
+
+    def call_when_idle(self, job: Job) -> None:
+        """Call ``job`` once every question is answered; at once if that is so already."""
+        with self._lock:
+            self._when_idle = job
+            if self._unanswered:
+                return
+        job()
+
+    def close(self) -> None:
+        """End the worker's threads, without waiting for functions that still run."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._transport.uninstall()
+        self._turns.put(None)
+        if self._pool is not None:
+            self._pool.close()
+        if threading.current_thread() is not self._episode_thread:
+            self._episode_thread.join(_JOIN_SECONDS)
+        self._close_loop()
+        if self._app_dir is not None and not self._owns_process:
+            unload_app(self._app_dir)
+
+    # Messages out.
+
+    def _answer(self, messages: list[Message]) -> None:
+        self._send(messages)
+        with self._lock:
+            self._unanswered -= len(messages)
+            job = self._when_idle if self._unanswered == 0 else None
+        if job is not None:
+            job()
+
+    # Loading.
+
+    def _load(self, message: Message) -> None:
+        try:
+            app = load_app(message["app_dir"], message["script"], owns_process=self._owns_process)
+        except AppUnusable as error:
+            reply = {"kind": "load_failed", "message": error.message, "traceback": error.trace}
+            self._send([reply])
+            if not self._owns_process:
+                unload_app(message["app_dir"])
+            return
+        self._app_dir = message["app_dir"]
+        self._pool = Pool(message["threads"], "soloist-function")
+        self._sessions = SessionTable(app, self._max_sessions)
+        self._transport.install()
+        self._app = app
+        self._send([app.describe()])
+
+    # Episodes.
+
+    def _run_turns(self) -> None:
+        while True:
+            batch = self._turns.get()
+            if batch is None:
+                break
+            if isinstance(batch, list):
+                self._run_batch(batch)
+            else:
+                batch()
+        if self._sessions is not None:
+            self._sessions.clear()
+
+    def _run_batch(self, batch: list[Message]) -> None:
+        """Run the turns of one frame; answers that have waited for a slow one leave before."""
+        sessions = self._sessions
+        answers: list[Message] = []
+        began_at = time.monotonic()
+        for message in batch:
+            if message["kind"] == "forget":
+                if sessions is not None:
+                    sessions.forget(message["generation"])
+                continue
+            if sessions is None:
+                answers.append({"kind": "history_missing", "call": message["call"]})
+            else:
+                answers.append(sessions.run(message))
+            if time.monotonic() - began_at > _FLUSH_SECONDS:
+                self._answer(answers)
+                answers = []
+                began_at = time.monotonic()
+        if answers:
+            self._answer(answers)
+
+    # Functions.
+
+    def _begin_activity(
+        self, message: Message, coroutines: list[Coroutine[Any, Any, Message]]
+    ) -> None:
+        app, pool = self._app, self._pool
+        if app is None or pool is None:
+            self._answer([activities.refused(message["call"], _NO_APP)])
+            return
+        function = app.activity(message["name"])
+        if function is None:
+            text = app.unknown(message["name"], "activity")
+            self._answer([activities.refused(message["call"], text)])
+            return
+        binding = self._client_binding
+        if function.is_async:
+            coroutines.append(activities.run_async(function, message, app.codec, binding))
+            return
+        chosen, codec = function, app.codec
+
+        def job() -> None:
+            self._transport.enter()
+            self._answer([activities.run(chosen, message, codec, binding)])
+
+        pool.submit(job)
+
+    def _begin_http(self, message: Message, coroutines: list[Coroutine[Any, Any, Message]]) -> None:
+        app, pool = self._app, self._pool
+        function = None if app is None else app.functions.get(message["function"])
+        if pool is None or function is None or function.trigger != "httpTrigger":
+            text = f"The app has no HTTP function '{message['function']}'."
+            self._answer([web.refused(message["call"], text)])
+            return
+        self._client_binding = message["client_binding"]
+        self._transport.learn(message["client_binding"])
+        if function.is_async:
+            coroutines.append(web.run_async(function, message))
+            return
+        chosen = function
+
+        def job() -> None:
+            self._transport.enter()
+            self._answer([web.run(chosen, message)])
+
+        pool.submit(job)
+
+    # The event loop.
+
+    def _begin_tasks(self, coroutines: list[Coroutine[Any, Any, Message]]) -> None:
+        for coroutine in coroutines:
+            task = asyncio.ensure_future(self._run_task(coroutine))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _run_task(self, coroutine: Coroutine[Any, Any, Message]) -> None:
+        self._transport.enter()
+        self._answer([await coroutine])
+
+    def _need_loop(self) -> asyncio.AbstractEventLoop:
+        if self._loop is None:
+            self._loop = self._owned_loop = asyncio.new_event_loop()
+            self._loop_thread = threading.Thread(
+                target=_run_loop, args=(self._loop,), name="soloist-loop", daemon=True
+            )
+            self._loop_thread.start()
+        return self._loop
+
+    def _close_loop(self) -> None:
+        loop, thread = self._owned_loop, self._loop_thread
+        if loop is None or thread is None:
+            return
+
+        def stop() -> None:
+            for task in self._tasks:
+                task.cancel()
+            loop.call_soon(loop.stop)
+
+        loop.call_soon_threadsafe(stop)
+        if threading.current_thread() is not thread:
+            thread.join(_JOIN_SECONDS)
+
+
+_QUESTIONS = frozenset(("episode", "activity", "http"))
+
+
+def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_forever()
+        waiting = asyncio.all_tasks(loop)
+        if waiting:
+            loop.run_until_complete(asyncio.wait(waiting, timeout=_JOIN_SECONDS))
+    finally:
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()

@@ -1,0 +1,193 @@
+"""What people and CI run: ``python3 tasks.py run | test | check | format | bench``.
+
+Needs git, Python and pip, and only the standard library. Every command first makes ``.venv``, or
+makes it anew after ``pyproject.toml`` or ``constraints.txt`` changed.
+"""
+
+import hashlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+PYTHON_NEEDED = (3, 11)
+
+# An older Python parses this file this far and a little further, and is told what is missing.
+if sys.version_info < PYTHON_NEEDED:  # noqa: UP036  # the one file that an older Python may meet
+    sys.exit(
+        "Soloist needs Python {}.{} or newer; this is {}.{}. Try: python3.13 tasks.py ...".format(
+            *PYTHON_NEEDED, *sys.version_info[:2]
+        )
+    )
+
+ROOT = Path(__file__).resolve().parent
+VENV = ROOT / ".venv"
+STAMP = VENV / "soloist-stamp"
+WINDOWS = os.name == "nt"
+SCRIPTS = VENV / ("Scripts" if WINDOWS else "bin")
+CODE = [name for name in ("src", "tests", "tasks.py", "benchmarks") if (ROOT / name).exists()]
+
+USAGE = """\
+usage: python3 tasks.py COMMAND
+
+  run [options]        serve examples/singleton; options go to `soloist start`
+  test [-- options]    everything CI checks; options go to pytest
+  check                the same without the tests
+  format               format the code and mend what can be mended
+  bench [name ...]     run one of benchmarks/, with its own options, or all of them"""
+
+
+def tool(name: str) -> str:
+    """Return the path of a program in the environment."""
+    return str(SCRIPTS / (name + (".exe" if WINDOWS else "")))
+
+
+def main(arguments: list[str]) -> int:
+    """Run one command and return its exit code."""
+    commands = {"run": run, "test": test, "check": check, "format": tidy, "bench": bench}
+    if not arguments or arguments[0] not in commands:
+        asked_for_help = arguments[:1] in (["-h"], ["--help"], ["help"])
+        print(USAGE, file=sys.stdout if asked_for_help else sys.stderr)
+        return 0 if asked_for_help else 2
+    os.chdir(ROOT)
+    set_up()
+    options = arguments[1:]
+    if options[:1] == ["--"]:
+        options = options[1:]
+    return commands[arguments[0]](options)
+
+
+def run(options: list[str]) -> int:
+    """Serve the example in the foreground."""
+    command = [tool("soloist"), "start", "examples/singleton", *options]
+    if WINDOWS:  # there, exec returns to the shell while the program still runs
+        return subprocess.call(command)
+    sys.stdout.flush()
+    os.execv(command[0], command)  # noqa: S606  # Ctrl-C then reaches it, and only it
+
+
+def test(options: list[str]) -> int:
+    """Check everything; pytest comes last, so that its closing line is near the end."""
+    return report([*checks(), ("pytest", [tool("pytest"), *options])])
+
+
+def check(options: list[str]) -> int:
+    """Check everything that needs no test run."""
+    if options:
+        return refuse("check takes no options")
+    return report(checks())
+
+
+def tidy(options: list[str]) -> int:
+    """Format the code and mend what ruff can mend."""
+    if options:
+        return refuse("format takes no options")
+    mended = subprocess.call([tool("ruff"), "check", "--fix", "."])
+    return subprocess.call([tool("ruff"), "format", "."]) or mended
+
+
+def bench(options: list[str]) -> int:
+    """Run one benchmark with its options, or each of them."""
+    known = sorted(path.stem for path in ROOT.glob("benchmarks/[!_]*.py"))
+    if options and options[0] not in known:
+        return refuse(f"no benchmark {options[0]!r}; there are: {', '.join(known) or 'none'}")
+    runs = [options] if options else [[name] for name in known]
+    return report(
+        [
+            (f"bench {name}", [tool("python"), f"benchmarks/{name}.py", *rest])
+            for name, *rest in runs
+        ]
+    )
+
+
+def checks() -> list[tuple[str, list[str]]]:
+    """Return what is checked without running the tests: a name and a command each."""
+    return [
+        ("ruff format", [tool("ruff"), "format", "--check", "."]),
+        ("ruff check", [tool("ruff"), "check", "."]),
+        ("mypy", [tool("mypy"), *CODE]),
+        ("lint-imports", [tool("lint-imports")]),
+    ]
+
+
+def report(steps: list[tuple[str, list[str]]]) -> int:
+    """Run all steps, whatever becomes of each, and sum up at the end."""
+    results = []
+    for name, command in steps:
+        print(f"\n=== {name}", flush=True)
+        began = time.monotonic()
+        code = subprocess.call(command)
+        seconds = time.monotonic() - began
+        verdict = "ok" if code == 0 else f"FAILED (exit code {code})"
+        print(f"--- {name}: {verdict}, {seconds:.1f} s", flush=True)
+        results.append((name, verdict, seconds, code))
+    failed = [name for name, _, _, code in results if code != 0]
+    print("\n=== summary")
+    for name, verdict, seconds, _ in results:
+        print(f"  {name:<14} {seconds:>7.1f} s  {verdict}")
+    print(f"failed: {', '.join(failed)}" if failed else "all good", flush=True)
+    return 1 if failed else 0
+
+
+def set_up() -> None:
+    """Make ``.venv`` with exactly the pinned packages, unless it is there already."""
+    place, packages = f"{ROOT} {sys.version}", wanted_packages()
+    stamped = STAMP.read_text(encoding="utf-8").split("\n\n") if STAMP.exists() else []
+    if stamped == [place, packages] and Path(tool("python")).exists():
+        return
+    if stamped[:1] != [place] or not Path(tool("python")).exists():
+        create_environment()
+    STAMP.unlink(missing_ok=True)  # half an installation must not pass for a whole one
+    install_packages()
+    STAMP.write_text(f"{place}\n\n{packages}", encoding="utf-8")
+
+
+def wanted_packages() -> str:
+    """Return a fingerprint of everything that decides what is installed."""
+    digest = hashlib.sha256()
+    for name in ("pyproject.toml", "constraints.txt"):
+        digest.update((ROOT / name).read_bytes())
+    return digest.hexdigest()
+
+
+def create_environment() -> None:
+    """Create an empty ``.venv`` in place of whatever was there."""
+    for module in ("venv", "ensurepip"):
+        if importlib.util.find_spec(module) is None:
+            sys.exit(
+                f"This Python has no module {module!r}, which makes environments. "
+                "On Debian and Ubuntu: apt install python3-venv"
+            )
+    print(f"Making .venv with Python {sys.version.split()[0]} ...", flush=True)
+    if VENV.exists():
+        shutil.rmtree(VENV)
+    if subprocess.call([sys.executable, "-m", "venv", str(VENV)]) != 0:
+        sys.exit("Could not make .venv; the reason is above.")
+
+
+def install_packages() -> None:
+    """Install Soloist for editing, and the pinned packages."""
+    print("Installing packages into .venv (about a minute the first time) ...", flush=True)
+    pip = [tool("python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    if subprocess.call([*pip, "-e", ".[dev]", "-c", "constraints.txt"]) != 0:
+        sys.exit(
+            "pip could not install the packages; its own words are above. "
+            "Without a network, point pip to a local index (PIP_INDEX_URL or PIP_FIND_LINKS) "
+            "and run the same command again."
+        )
+
+
+def refuse(reason: str) -> int:
+    """Say what was wrong with the command line."""
+    print(f"tasks.py: {reason}\n\n{USAGE}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(130)

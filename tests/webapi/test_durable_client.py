@@ -1,0 +1,202 @@
+"""The client of ``azure-functions-durable`` itself, its transport replaced by the local door."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+df = pytest.importorskip("azure.durable_functions")
+
+from soloist.core.failures import FailureDetails  # noqa: E402
+from soloist.core.status import RuntimeStatus  # noqa: E402
+
+MODULE = "azure.durable_functions.models.DurableOrchestrationClient"
+BASE = "inproc://"
+BINDING = json.dumps(
+    {
+        "taskHubName": "TestHub",
+        "creationUrls": {},
+        "managementUrls": {"id": "INSTANCEID", "statusQueryGetUri": "http://h/INSTANCEID"},
+        "rpcBaseUrl": BASE,
+    }
+)
+
+
+@pytest.fixture
+def client(hub: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A durable client that speaks to ``hub``."""
+
+    async def call(method: str, url: str, data: str | None) -> list[Any]:
+        sent = None if data is None else json.dumps(data)  # the stock transport dumps it again
+        status, body = await hub.local.management(method, url.removeprefix(BASE), sent)
+        return [status, None if body is None else json.loads(body)]
+
+    async def post(url: str, data: Any = None, *_trace: Any, **_ids: Any) -> list[Any]:
+        return await call("POST", url, data)
+
+    async def get(url: str, *_ids: Any) -> list[Any]:
+        status, body = await call("GET", url, None)
+        return [status, "" if body is None else body]
+
+    async def delete(url: str, *_ids: Any) -> list[Any]:
+        return await call("DELETE", url, None)
+
+    module = sys.modules[MODULE]
+    monkeypatch.setattr(module, "post_async_request", post)
+    monkeypatch.setattr(module, "get_async_request", get)
+    monkeypatch.setattr(module, "delete_async_request", delete)
+    return df.DurableOrchestrationClient(BINDING)
+
+
+def test_start_new_returns_the_id_and_doubly_encodes_the_input(hub: Any, client: Any) -> None:
+    assert hub.run(client.start_new("Job", "one", {"a": 1})) == "one"
+    assert hub.run(hub.client.status("one")).input == json.dumps(json.dumps({"a": 1}))
+    assert len(hub.run(client.start_new("Job"))) == 32
+
+
+def test_start_new_passes_the_version(hub: Any, client: Any) -> None:
+    hub.run(client.start_new("Job", "one", version="1 é&2"))
+    assert hub.run(hub.client.status("one")).version == "1 é&2"
+
+
+def test_start_new_beside_a_running_instance_raises_a_text_that_names_the_conflict(
+    hub: Any, client: Any
+) -> None:
+    hub.run(client.start_new("Job", "one"))
+    with pytest.raises(Exception, match="already exists") as caught:
+        hub.run(client.start_new("Job", "one"))
+    assert caught.value.args[0]["instanceId"] == "one"
+    hub.commit("one", RuntimeStatus.COMPLETED)
+    assert hub.run(client.start_new("Job", "one")) == "one"
+
+
+def test_start_new_of_an_unknown_function_raises_the_host_s_words(hub: Any, client: Any) -> None:
+    with pytest.raises(Exception, match="The function 'Nope' doesn't exist, is disabled"):
+        hub.run(client.start_new("Nope"))
+    with pytest.raises(Exception, match="cannot be addressed"):
+        hub.run(client.start_new("Job", "a/b"))
+
+
+def test_get_status_of_nobody_is_falsy(hub: Any, client: Any) -> None:
+    for instance_id in ("nobody", "a/b", "a?b"):
+        status = hub.run(client.get_status(instance_id))
+        assert not status
+        assert status.runtime_status is None
+
+
+def test_get_status_shows_everything(hub: Any, client: Any) -> None:
+    hub.run(client.start_new("Job", "one", [1]))
+    hub.commit("one", RuntimeStatus.COMPLETED, output='{"x": 2}', custom_status='"half"')
+    status = hub.run(client.get_status("one", True, True, True))
+    assert status.runtime_status is df.OrchestrationRuntimeStatus.Completed
+    assert (status.name, status.output, status.custom_status) == ("Job", {"x": 2}, "half")
+    assert status.input_ == "[1]"
+    assert status.created_time == datetime(2026, 1, 1, tzinfo=UTC)
+    assert [each["EventType"] for each in status.historyEvents] == [
+        "ExecutionStarted",
+        "ExecutionCompleted",
+    ]
+
+
+def test_get_status_understands_every_status(hub: Any, client: Any) -> None:
+    for each in RuntimeStatus:
+        hub.start(each.value)
+        if each is not RuntimeStatus.PENDING:
+            hub.commit(each.value, each, failure=FailureDetails("no"))
+        assert hub.run(client.get_status(each.value)).runtime_status.value == each.value
+
+
+def test_get_status_all_lists_the_first_page(hub: Any, client: Any) -> None:
+    for name in ("a", "b"):
+        hub.start(name)
+    assert [each.instance_id for each in hub.run(client.get_status_all())] == ["a", "b"]
+
+
+def test_get_status_by_filters(hub: Any, client: Any) -> None:
+    for name in ("a1", "a2", "b1"):
+        hub.start(name)
+    hub.commit("a1", RuntimeStatus.FAILED, failure=FailureDetails("no"))
+    statuses = df.OrchestrationRuntimeStatus
+    found = hub.run(
+        client.get_status_by(
+            datetime.min,
+            hub.clock.now() + timedelta(days=1),
+            [statuses.Pending, statuses.Running],
+            "a",
+        )
+    )
+    assert [each.instance_id for each in found] == ["a2"]
+
+
+def test_raise_event_delivers_text_of_text(hub: Any, client: Any) -> None:
+    hub.start("one")
+    hub.run(client.raise_event("one", "Go", {"a": 1}, "TestHub", "Storage"))
+    hub.run(client.raise_event("one", "Go"))
+    record = hub.run(hub.client.status("one"))
+    inputs = [each.event.input for each in hub.run(hub.store.inbox(record.generation, 0))]
+    assert inputs == ['"{\\"a\\": 1}"', '"null"']
+
+
+def test_raise_event_for_nobody_says_so(hub: Any, client: Any) -> None:
+    with pytest.raises(Exception, match="No instance with ID nobody found"):
+        hub.run(client.raise_event("nobody", "Go"))
+    hub.start("one")
+    hub.commit("one", RuntimeStatus.COMPLETED)
+    with pytest.raises(Exception, match="is gone"):
+        hub.run(client.raise_event("one", "Go"))
+
+
+def test_terminate_asks_and_is_content_with_what_has_ended(hub: Any, client: Any) -> None:
+    hub.start("one")
+    hub.run(client.terminate("one", "50% & more?"))
+    record = hub.run(hub.client.status("one"))
+    message = hub.run(hub.store.inbox(record.generation, 0))[0]
+    assert message.event.reason == "50% & more?"
+    hub.commit("one", RuntimeStatus.TERMINATED, output="50%")
+    hub.run(client.terminate("one", "again"))
+    with pytest.raises(Exception, match="No instance with ID 'nobody' found"):
+        hub.run(client.terminate("nobody", "x"))
+
+
+def test_purge_counts_what_went(hub: Any, client: Any) -> None:
+    hub.start("one")
+    with pytest.raises(Exception, match="unexpected status code 412"):
+        hub.run(client.purge_instance_history("one"))
+    hub.commit("one", RuntimeStatus.COMPLETED)
+    assert hub.run(client.purge_instance_history("one")).instances_deleted == 1
+    assert hub.run(client.purge_instance_history("one")).instances_deleted == 0
+
+
+def test_waiting_for_completion_answers_with_the_output(hub: Any, client: Any) -> None:
+    hub.start("one")
+    hub.commit("one", RuntimeStatus.COMPLETED, output='{"x": 1}')
+    answer = hub.run(client.wait_for_completion_or_create_check_status_response(None, "one"))
+    assert (answer.status_code, json.loads(answer.get_body())) == (200, {"x": 1})
+
+
+def test_waiting_for_a_failure_answers_500(hub: Any, client: Any) -> None:
+    hub.start("one")
+    hub.commit("one", RuntimeStatus.FAILED, failure=FailureDetails("no"))
+    answer = hub.run(client.wait_for_completion_or_create_check_status_response(None, "one"))
+    assert answer.status_code == 500
+    assert json.loads(answer.get_body())["output"] == "Orchestrator function 'Job' failed: no"
+
+
+def test_what_this_version_lacks_raises_and_never_passes_silently(hub: Any, client: Any) -> None:
+    hub.start("one")
+    entity = df.EntityId("counter", "a")
+    for call in (
+        client.suspend("one", "x"),
+        client.resume("one", "x"),
+        client.restart("one"),
+        client.rewind("one", "x"),
+        client.signal_entity(entity, "add", 1),
+        client.read_entity_state(entity),
+        client.purge_instance_history_by(datetime.min),
+    ):
+        with pytest.raises(Exception, match=r"501|not supported"):
+            hub.run(call)
