@@ -7,7 +7,6 @@ import json
 import os
 import platform
 import sys
-import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib import metadata
@@ -17,12 +16,10 @@ from typing import Any
 
 from soloist_worker.classic import ClassicSurface
 from soloist_worker.codec import Codec, find_codec
-from soloist_worker.failures import skip_frames
+from soloist_worker.failures import trace_of
 from soloist_worker.functions import Function, FunctionUnusable, read_function
 
-_OWN_FOLDER = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _PACKAGES = os.path.join(".python_packages", "lib", "site-packages")
-_DURABLE = ("orchestrationTrigger", "activityTrigger", "entityTrigger")
 
 
 class AppUnusable(Exception):
@@ -149,7 +146,7 @@ def _import(path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except BaseException as error:  # SystemExit too: sys.exit() in a script is a refusal
         sys.modules.pop(path.stem, None)
-        raise AppUnusable(_import_sentence(path, error), _trace(error)) from error
+        raise AppUnusable(_import_sentence(path, error), trace_of(error)) from error
     return module
 
 
@@ -172,15 +169,10 @@ def _import_sentence(path: Path, error: BaseException) -> str:
     return f"{path.name} cannot be imported: {type(error).__name__}: {error}"
 
 
-def _trace(error: BaseException) -> str:
-    frames = skip_frames(error.__traceback__, (_OWN_FOLDER, "<frozen importlib"))
-    return "".join(traceback.format_exception(type(error), error, frames))
-
-
 def _declared(module: ModuleType, script: str) -> list[Any]:
     """Return the functions of the module's one app."""
     try:
-        from azure.functions import FunctionRegister  # type: ignore
+        from azure.functions import FunctionRegister
     except ImportError as error:
         raise AppUnusable(
             f"The package azure-functions cannot be imported by {sys.executable}: {error}."
@@ -202,7 +194,7 @@ def _declared(module: ModuleType, script: str) -> list[Any]:
         return list(app.get_functions())
     except Exception as error:
         raise AppUnusable(
-            f"The functions of {script} are refused: {error}", _trace(error)
+            f"The functions of {script} are refused: {error}", trace_of(error)
         ) from error
 
 
@@ -241,15 +233,13 @@ def _by_durable_name(functions: Iterable[Function], trigger: str) -> dict[str, F
 
 
 def _surface(function: Function, codec: Codec) -> ClassicSurface:
-    user_function = function.call.orchestrator_function
+    user_function = getattr(function.call, "orchestrator_function")  # noqa: B009  # the SDK's own
     input_type = getattr(function.call, "_df_input_type", None)
     return ClassicSurface(user_function, str(function.durable_name), codec, input_type)
 
 
 def _sdk_version() -> str:
-    for package in ("azure-functions-durable", "azure-functions"):
-        try:
-            return f"{package} {metadata.version(package)}"
-        except metadata.PackageNotFoundError:
-            continue
-    return ""
+    try:
+        return f"azure-functions-durable {metadata.version('azure-functions-durable')}"
+    except metadata.PackageNotFoundError:
+        return f"azure-functions {metadata.version('azure-functions')}"

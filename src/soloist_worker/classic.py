@@ -287,7 +287,7 @@ def _activity_name(function: Any) -> str:
 
 def _return_type(function: Any) -> type | None:
     try:
-        from azure.durable_functions.models.utils.type_discovery import (  # type: ignore
+        from azure.durable_functions.models.utils.type_discovery import (
             activity_output_type,
         )
     except ImportError:  # releases before 1.5 do not look at annotations
@@ -299,7 +299,7 @@ def _return_type(function: Any) -> type | None:
 def _task_states() -> tuple[Any, ...]:
     """Return the SDK's own states, since user code may compare with them."""
     try:
-        from azure.durable_functions.models.Task import TaskState  # type: ignore
+        from azure.durable_functions.models.Task import TaskState
     except ImportError:
         return (0, 1, 2)
     return (TaskState.RUNNING, TaskState.SUCCEEDED, TaskState.FAILED)

@@ -7,6 +7,7 @@ once a process; which worker a call belongs to is known from the context that it
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import itertools
 import json
@@ -101,11 +102,7 @@ class Transport:
             waiting = self._waiting.pop(message["call"], None)
         if waiting is None:
             return
-        loop, future = waiting
-        try:
-            loop.call_soon_threadsafe(_resolve, future, message)
-        except RuntimeError:
-            pass  # the loop that asked has been closed; nobody waits any more
+        _tell(*waiting, message)
 
     def install(self) -> None:
         """Put this transport under the SDK's client, if the app has the SDK."""
@@ -123,10 +120,7 @@ class Transport:
             waiting, self._waiting = self._waiting, {}
         error = {"status": 503, "body": json.dumps({"Message": "The worker is closed."})}
         for loop, future in waiting.values():
-            try:
-                loop.call_soon_threadsafe(_resolve, future, error)
-            except RuntimeError:
-                continue  # as in ``reply``
+            _tell(loop, future, error)
 
 
 def conflict_id_of(error: BaseException) -> str | None:
@@ -136,6 +130,14 @@ def conflict_id_of(error: BaseException) -> str | None:
         if isinstance(argument, StartConflict):
             return argument.instance_id
     return None
+
+
+def _tell(
+    loop: asyncio.AbstractEventLoop, future: asyncio.Future[Message], message: Message
+) -> None:
+    # A loop that has been closed has nobody who waits any more.
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(_resolve, future, message)
 
 
 def _resolve(future: asyncio.Future[Message], message: Message) -> None:

@@ -28,7 +28,7 @@ PLAIN = Codec(_plain_loads, json.dumps)
 def find_codec() -> Codec:
     """Return the codec of the installed ``azure-functions``; plain JSON when there is none."""
     try:
-        from azure.functions import _durable_functions as sdk  # type: ignore
+        from azure.functions import _durable_functions as sdk
     except ImportError:
         return PLAIN
     loads = getattr(sdk, "df_loads", None)

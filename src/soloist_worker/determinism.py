@@ -7,6 +7,9 @@ from typing import Any, NamedTuple
 
 from soloist_worker.failures import Failure
 
+PREFIX = "Non-Deterministic workflow detected: "
+"""How the message of every such failure begins, as on Azure."""
+
 _RECORDED_AS = {
     "ScheduleTask": "TaskScheduled",
     "CreateTimer": "TimerCreated",
@@ -45,8 +48,6 @@ class Deviation(NamedTuple):
     recorded: dict[str, Any] | None
     place: str
 
-    PREFIX = "Non-Deterministic workflow detected: "
-
     def describe(self, failed: Failure | None) -> str:
         """Return the sentences for the user; ``failed`` is the exception that ended the code."""
         place = f" at {self.place}" if self.place else ""
@@ -58,7 +59,7 @@ class Deviation(NamedTuple):
             want = "the history records nothing more in that episode"
         else:
             want = f"the history records {_words(self.recorded)}"
-        text = f"{Deviation.PREFIX}{want}, but {got}."
+        text = f"{PREFIX}{want}, but {got}."
         if failed is not None:
             kind = failed["error_type"]
             text += f" The code raised {kind + ': ' if kind else ''}{failed['message']}"

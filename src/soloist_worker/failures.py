@@ -11,6 +11,8 @@ from types import TracebackType
 from typing import Any
 
 _OWN_FOLDER = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_SDK_FOLDER = os.sep + os.path.join("azure", "durable_functions") + os.sep
+_IMPORT_SYSTEM = "<frozen importlib"
 _MAX_TRACE_CHARACTERS = 16 * 1024
 
 Failure = dict[str, Any]
@@ -35,13 +37,9 @@ def text_of(error: BaseException) -> str:
         return f"<the text of this {type(error).__name__} raises {type(second).__name__}>"
 
 
-def trace_of(error: BaseException, *strangers: str) -> str:
-    """Return the traceback as text.
-
-    Frames of the worker, and of files whose name begins with one of ``strangers``, are cut from
-    its beginning. A very long text keeps its end, where the cause stands.
-    """
-    frames = skip_frames(error.__traceback__, (_OWN_FOLDER, *strangers))
+def trace_of(error: BaseException) -> str:
+    """Return the traceback as text. A very long one keeps its end, where the cause stands."""
+    frames = _first_of_user(error.__traceback__)
     try:
         text = "".join(traceback.format_exception(type(error), error, frames))
     except Exception:  # a user's __str__ or __repr__ may do anything
@@ -51,8 +49,12 @@ def trace_of(error: BaseException, *strangers: str) -> str:
     return text
 
 
-def skip_frames(frames: TracebackType | None, prefixes: tuple[str, ...]) -> TracebackType | None:
-    """Return the traceback from the first frame on that lies in none of the places."""
-    while frames is not None and frames.tb_frame.f_code.co_filename.startswith(prefixes):
+def _first_of_user(frames: TracebackType | None) -> TracebackType | None:
+    """Skip the frames that lead to the user's code: ours, the SDK's, the import system's."""
+    while frames is not None and _is_strange(frames.tb_frame.f_code.co_filename):
         frames = frames.tb_next
     return frames
+
+
+def _is_strange(file_name: str) -> bool:
+    return file_name.startswith((_OWN_FOLDER, _IMPORT_SYSTEM)) or _SDK_FOLDER in file_name

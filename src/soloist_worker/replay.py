@@ -25,7 +25,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from typing import Any, Protocol
 
-from soloist_worker.determinism import Deviation, match, stands_at
+from soloist_worker.determinism import PREFIX, Deviation, match, stands_at
 from soloist_worker.failures import Failure, failure, failure_of, text_of
 from soloist_worker.tasks import FAILED, RUNNING, SUCCEEDED, ActivityTask, EventTask, Task
 
@@ -37,7 +37,7 @@ class Surface(Protocol):
     """The SDK that the user's code believes it talks to."""
 
     name: str
-    states: Sequence[Any]
+    states: tuple[Any, ...]
 
     def begin(self, session: Session, started: Event) -> Any:
         """Call the user's function; return the generator that it made, or its result."""
@@ -227,10 +227,13 @@ class Session:
 
     def _advance(self) -> None:
         """Run the code until it waits for something that has not happened."""
-        while self._end is None and self._current.outcome != RUNNING:
+        while self._can_run():
             self._run()
-            while self._ready and self._end is None and self._current.outcome == RUNNING:
+            while self._ready and self._end is None and not self._can_run():
                 self._serve_kept()
+
+    def _can_run(self) -> bool:
+        return self._end is None and self._current.outcome != RUNNING
 
     def _run(self) -> None:
         generator = self._generator
@@ -348,7 +351,7 @@ class Session:
     def _deviate(self, deviation: Deviation) -> None:
         """End with the first deviation, naming the user's own exception if there was one."""
         before = (self._end or {}).get("failure")
-        if before is not None and before["message"].startswith(Deviation.PREFIX):
+        if before is not None and before["message"].startswith(PREFIX):
             return
         text = deviation.describe(before)
         self._fail_with(failure(text, "", before["stack_trace"] if before else ""))

@@ -49,13 +49,13 @@ def refused(call: int, text: str) -> Message:
 
 
 def _request(message: Message) -> Any:
-    from azure.functions import HttpRequest  # type: ignore  # in the user's environment
+    from azure.functions import http  # in the user's environment
 
     headers: dict[str, str] = {}
     for name, value in message["headers"]:
         key = name.lower()
         headers[key] = f"{headers[key]},{value}" if key in headers else value
-    return HttpRequest(
+    return http.HttpRequest(
         method=message["method"],
         url=message["url"],
         headers=headers,

@@ -19,6 +19,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Coroutine
+from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
@@ -104,7 +105,7 @@ class Worker:
             elif kind == "client_reply":
                 self._transport.reply(message)
             elif kind == "load":
-                self._load_in(lambda message=message: self._load(message))
+                self._load_in(partial(self._load, message))
         if turns:
             self._turns.put(turns)
         if coroutines:
