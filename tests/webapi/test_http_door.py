@@ -206,3 +206,23 @@ def test_an_unforeseen_error_is_logged_and_told_without_its_inside(hub: Any) -> 
     assert answer.status_code == 500
     assert "secret" not in answer.text
     assert logs[0]["error_id"] in answer.json()["Message"]
+
+
+def test_a_body_announced_as_too_large_is_not_read_at_all(hub: Any) -> None:
+    sent: list[Any] = []
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": f"{BASE_PATH}/orchestrators/Job/one",
+        "headers": [(b"content-length", b"5000")],
+        "query_string": b"",
+    }
+
+    async def receive() -> Any:
+        raise AssertionError("the body was read")
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    hub.run(hub.door(scope, receive, send))
+    assert sent[0]["status"] == 413

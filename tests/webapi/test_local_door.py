@@ -41,6 +41,9 @@ def test_prefixes_and_names_are_taken_raw(hub: Any) -> None:
     status, body = hub.ask("GET", "instances/?instanceIdPrefix=100% ", None)
     assert status == 200
     assert len(json.loads(body)) == 1
+    started(hub, "%41")
+    _, body = hub.ask("GET", "instances/?instanceIdPrefix=%41", None)
+    assert [each["instanceId"] for each in json.loads(body)] == ["%41"]
     assert hub.ask("POST", "instances/100% a/raiseEvent/50%+x", "1") == (202, None)
 
 
@@ -106,3 +109,8 @@ def test_what_this_version_lacks_is_501(hub: Any) -> None:
         status, body = hub.ask(method, target, None)
         assert status == 501
         assert "is not supported by this version of Soloist." in json.loads(body)["Message"]
+
+
+def test_too_much_data_is_413_even_where_data_is_ignored(hub: Any) -> None:
+    started(hub, "one")
+    assert hub.ask("POST", "instances/one/terminate?reason=x", "1" * 5000)[0] == 413

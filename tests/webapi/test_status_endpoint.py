@@ -112,3 +112,20 @@ def test_every_status_is_compact_json(hub: Any) -> None:
     hub.start("one", text='{"a": [1, {"b": "x y"}]}')
     text = hub.send("GET", "instances/one?showHistory=true").text
     assert text == json.dumps(json.loads(text), separators=(",", ":"))
+
+
+def test_there_is_no_output_before_the_end(hub: Any) -> None:
+    hub.start("one")
+    hub.commit("one", RuntimeStatus.RUNNING, output="1", failure=FailureDetails("not yet"))
+    assert hub.send("GET", "instances/one").json()["output"] is None
+
+
+@pytest.mark.parametrize("instance_id", ["@e@k", "a%00b", "a%2Fb", "x" * 257])
+def test_an_id_that_no_instance_can_have_is_not_looked_up(hub: Any, instance_id: str) -> None:
+    async def read(_instance_id: str) -> Any:
+        raise AssertionError("the store was asked")
+
+    hub.store.read = hub.store.purge = read
+    for method in ("GET", "DELETE"):
+        answer = hub.send(method, f"instances/{instance_id}")
+        assert (answer.status_code, answer.content) == (404, b"")

@@ -36,7 +36,7 @@ class Management:
             return await self._answer(request)
         except SoloistError as error:
             return faults.refusal(error)
-        except Exception as error:  # nothing may reach the server as a crash
+        except Exception as error:  # noqa: BLE001  # nothing may reach the server as a crash
             return faults.breakdown(error)
 
     async def _answer(self, request: Request) -> Response:
