@@ -1,0 +1,145 @@
+"""A hub under a clock moved by hand, and short words for what tests do to it."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+
+from soloist.contracts.store import Store
+from soloist.core.events import (
+    EventRaised,
+    ExecutionTerminated,
+    HistoryEvent,
+    OrchestratorStarted,
+)
+from soloist.core.instances import InstanceQuery, InstanceRecord, Lease, StartReceipt, StartRequest
+from soloist.core.outcomes import Outcome
+from soloist.core.status import RuntimeStatus
+from soloist.stores import MemoryState, MemoryStore, SqliteStore
+from soloist.testing.clock import JumpClock
+
+LEASE_SECONDS = 30.0
+
+
+class World:
+    """One database, the stores that were opened on it, and the time."""
+
+    def __init__(self, kind: str, folder: Path) -> None:
+        self.kind = kind
+        self.clock = JumpClock()
+        self._state = MemoryState()
+        self.path = folder / "hub.db"
+        self._opened: list[Store] = []
+
+    async def opened(self, task_hub: str = "hub") -> Store:
+        """Open a store as one more process would."""
+        store = self._new(task_hub)
+        await store.open()
+        self._opened.append(store)
+        return store
+
+    async def close(self) -> None:
+        """Close every store."""
+        for store in self._opened:
+            await store.close()
+
+    def now(self) -> datetime:
+        """The time that every store sees."""
+        return self.clock.now()
+
+    def after(self, seconds: float) -> datetime:
+        """A time to come."""
+        return self.clock.now() + timedelta(seconds=seconds)
+
+    def request(self, instance_id: str = "x", **changes: Any) -> StartRequest:
+        """A start of ``Greet`` now, under the default policy."""
+        request = StartRequest(
+            instance_id=instance_id, execution_id=uuid4().hex, name="Greet", at=self.now()
+        )
+        return msgspec.structs.replace(request, **changes)
+
+    async def held(self, store: Store, instance_id: str = "x", **changes: Any) -> Lease:
+        """Start an instance on a new host of this store; return its lease."""
+        receipt = await store.start(
+            self.request(instance_id, **changes), await store.join("holder")
+        )
+        assert receipt.lease is not None
+        return receipt.lease
+
+    async def in_status(
+        self, store: Store, status: RuntimeStatus, instance_id: str = "x", **changes: Any
+    ) -> StartReceipt:
+        """Start an instance and bring it to a status."""
+        host_id = await store.join("maker")
+        receipt = await store.start(self.request(instance_id, **changes), host_id)
+        if status is not RuntimeStatus.PENDING:
+            assert receipt.lease is not None
+            assert await store.commit(self.step(receipt.lease, status=status))
+        return receipt
+
+    def step(self, lease: Lease, length: int = 0, **changes: Any) -> Outcome:
+        """An outcome that appends one event and keeps the instance running."""
+        outcome = Outcome(
+            generation=lease.record.generation,
+            execution_id=lease.record.execution_id,
+            epoch=lease.epoch,
+            history_length=length,
+            at=self.now(),
+            events=(self.mark(),),
+            consumed=(),
+            status=RuntimeStatus.RUNNING,
+            custom_status=None,
+            output=None,
+            failure=None,
+            due_at=None,
+        )
+        return msgspec.structs.replace(outcome, **changes)
+
+    def mark(self) -> HistoryEvent:
+        """Some event."""
+        return OrchestratorStarted(self.now())
+
+    def raised(self, name: str = "go", input: str | None = None) -> EventRaised:  # noqa: A002
+        """An external event raised now."""
+        return EventRaised(self.now(), name, input)
+
+    def termination(self, reason: str | None = None) -> ExecutionTerminated:
+        """A termination asked for now."""
+        return ExecutionTerminated(self.now(), reason)
+
+    def _new(self, task_hub: str) -> Store:
+        if self.kind == "memory":
+            return MemoryStore(
+                self._state, task_hub=task_hub, clock=self.clock, lease_seconds=LEASE_SECONDS
+            )
+        return SqliteStore(
+            self.path, task_hub=task_hub, clock=self.clock, lease_seconds=LEASE_SECONDS
+        )
+
+
+async def present(store: Store, instance_id: str = "x") -> InstanceRecord:
+    """Read an instance that must be there."""
+    record = await store.read(instance_id)
+    assert record is not None
+    return record
+
+
+async def everything(store: Store) -> list[Any]:
+    """All that a hub shows, to prove that nothing changed."""
+    records = (await store.query(InstanceQuery())).records
+    return [
+        *[
+            (
+                record,
+                await store.history(record.generation),
+                await store.inbox(record.generation, 0),
+            )
+            for record in records
+        ],
+        await store.backlog(),
+        await store.keys(),
+    ]
