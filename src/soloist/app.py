@@ -13,6 +13,7 @@ from urllib.parse import unquote
 
 import msgspec
 from starlette.applications import Starlette
+from starlette.routing import Mount
 
 from soloist.client import DEFAULT_MAX_PAYLOAD_BYTES, Client
 from soloist.contracts.clock import SystemClock
@@ -24,7 +25,7 @@ from soloist.errors import SettingsError
 from soloist.functions.binding import ClientBinding
 from soloist.functions.catalogue import Catalogue
 from soloist.functions.hostjson import HostJson, read_host_json
-from soloist.functions.http import HttpFace
+from soloist.functions.http import HttpTriggers
 from soloist.functions.inprocess import in_process_links
 from soloist.functions.keys import (
     DURABLE_KEY_NAME,
@@ -253,20 +254,12 @@ async def _assemble(
     port = options.port or DEFAULT_PORT
     door = LocalDoor(management, origin=origin or f"http://{options.host}:{port}")
     workers.answer_clients(door.management)
-    face = HttpFace(workers, catalogue, keys, ClientBinding(task_hub, system_key), host_json)
-    web = Starlette(
-        routes=[
-            ManagementRoute(
-                ManagementApp(
-                    management,
-                    authorise=lambda headers, query: keys.admits_management(
-                        presented_key(headers, query)
-                    ),
-                    trusts_forwarded_host=host_json.use_forwarded_host,
-                )
-            ),
-            *face.routes,
-        ]
+    triggers = HttpTriggers(
+        catalogue,
+        workers,
+        keys,
+        ClientBinding(task_hub, system_key),
+        is_forwarded=host_json.use_forwarded_host,
     )
     await engine.start()
     return Host(
@@ -279,8 +272,20 @@ async def _assemble(
         client=client,
         catalogue=catalogue,
         keys=keys,
-        web=web,
+        web=_web(management, triggers, keys, host_json),
     )
+
+
+def _web(
+    management: Management, triggers: HttpTriggers, keys: KeyRing, host_json: HostJson
+) -> Starlette:
+    """Return the HTTP faces side by side: the management API in front of the app's own routes."""
+    door = ManagementApp(
+        management,
+        authorise=lambda headers, query: keys.admits_management(presented_key(headers, query)),
+        trusts_forwarded_host=host_json.use_forwarded_host,
+    )
+    return Starlette(routes=[ManagementRoute(door), Mount("/", app=triggers)])
 
 
 def _worker_pool(options: HostOptions, files: AppFiles) -> WorkerPool:

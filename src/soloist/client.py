@@ -202,4 +202,3 @@ class Client:
         if resolved is None:
             raise FunctionNotFound(name, "orchestrator", tuple(self._orchestrators.names()))
         return resolved
-

@@ -31,7 +31,6 @@ from soloist.core.events import (
     TaskFailed,
     TaskScheduled,
     TimerCancelled,
-    TimerCreated,
     TimerFired,
     decode_events,
     encode_events,
@@ -88,9 +87,7 @@ def test_a_returned_orchestrator_is_completed_with_its_output() -> None:
 def test_a_raising_orchestrator_fails_but_what_it_began_is_recorded_first() -> None:
     execution = Execution()
     failure = FailureDetails("bad", "ValueError")
-    conclusion = execution.take(
-        [STARTED], ScheduleTask(0, "A"), CompleteExecution(failure=failure)
-    )
+    conclusion = execution.take([STARTED], ScheduleTask(0, "A"), CompleteExecution(failure=failure))
     assert conclusion.status is RuntimeStatus.RUNNING
     conclusion = execution.take([TaskCompleted(NOW, 0, "1")])
     assert conclusion.status is RuntimeStatus.FAILED
@@ -114,9 +111,7 @@ def test_an_execution_ends_only_when_nothing_it_began_is_open() -> None:
 def test_a_cancelled_timer_holds_nothing_up() -> None:
     execution = Execution()
     execution.take([STARTED], ScheduleTask(0, "A"), CreateTimer(1, NOW + timedelta(hours=1)))
-    conclusion = execution.take(
-        [TaskCompleted(NOW, 0)], CancelTimer(1), CompleteExecution(None)
-    )
+    conclusion = execution.take([TaskCompleted(NOW, 0)], CancelTimer(1), CompleteExecution(None))
     assert conclusion.is_over
     assert TimerCancelled(execution.now - timedelta(seconds=1), 1) in conclusion.events
 
@@ -124,9 +119,7 @@ def test_a_cancelled_timer_holds_nothing_up() -> None:
 def test_cancelling_a_timer_that_fired_in_the_same_turn_records_nothing() -> None:
     execution = Execution()
     execution.take([STARTED], CreateTimer(0, NOW))
-    conclusion = execution.take(
-        [TimerFired(NOW, 0, NOW)], CancelTimer(0), CompleteExecution(None)
-    )
+    conclusion = execution.take([TimerFired(NOW, 0, NOW)], CancelTimer(0), CompleteExecution(None))
     assert conclusion.is_over
     assert not any(isinstance(event, TimerCancelled) for event in conclusion.events)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
@@ -110,10 +111,8 @@ class World:
         engine = Engine(store, clock, ScriptExecutor(SCRIPTS))
         await engine.start()
         client = Client(store, clock, wakeups=engine)
-        try:
+        with contextlib.suppress(StoreUnavailable):
             await self._use(client)
-        except StoreUnavailable:
-            pass
         for _ in range(200):
             if store.died.is_set():
                 break

@@ -79,9 +79,7 @@ def list_instances(
 @click.option("--json", "as_json", is_flag=True, help="As JSON; history events one a line.")
 @hub_options
 @reports_errors
-def show_instance(
-    instance_id: str, with_history: bool, as_json: bool, **hub: Unpack[Hub]
-) -> None:
+def show_instance(instance_id: str, with_history: bool, as_json: bool, **hub: Unpack[Hub]) -> None:
     """Show one instance."""
 
     async def fetch() -> tuple[InstanceRecord, tuple[HistoryEvent, ...]]:
@@ -154,9 +152,7 @@ def terminate_instance(instance_id: str, reason: str | None, **hub: Unpack[Hub])
 @click.option("--data", "payload", help="The event's data, as JSON.")
 @hub_options
 @reports_errors
-def raise_event(
-    instance_id: str, event_name: str, payload: str | None, **hub: Unpack[Hub]
-) -> None:
+def raise_event(instance_id: str, event_name: str, payload: str | None, **hub: Unpack[Hub]) -> None:
     """Raise an external event for an instance."""
 
     async def work() -> None:
@@ -197,8 +193,7 @@ def _checked_json(payload: str | None) -> str | None:
         json.loads(payload)
     except ValueError as error:
         raise click.BadParameter(
-            f"{payload[:80]!r} is not JSON ({error}). A text needs quotes of its own:"
-            ' \'"text"\'.'
+            f"{payload[:80]!r} is not JSON ({error}). A text needs quotes of its own: '\"text\"'."
         ) from error
     return payload
 

@@ -7,7 +7,7 @@ import contextlib
 import signal
 import socket
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +49,7 @@ class StartOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @click.command(context_settings={"auto_envvar_prefix": "SOLOIST", "show_default": True})
-@click.argument(
-    "app_dir", default=".", type=click.Path(path_type=Path), envvar="SOLOIST_APP"
-)
+@click.argument("app_dir", default=".", type=click.Path(path_type=Path), envvar="SOLOIST_APP")
 @click.option("--port", type=click.IntRange(0, 65535), help=f"[default: {DEFAULT_PORT}]")
 @click.option("--host", default=DEFAULT_HOST, help="The address to listen on.")
 @click.option("--store", "store_url", help="[default: .soloist/hub.db in the app's folder]")
@@ -178,7 +176,7 @@ class _Told:
     def __init__(self, server: uvicorn.Server) -> None:
         self.times = 0
         self._server = server
-        self._second = lambda: False
+        self._second: Callable[[], object] = lambda: None
 
     def listen(self) -> None:
         """Take over the signals."""
@@ -189,7 +187,7 @@ class _Told:
             except NotImplementedError:  # Windows
                 signal.signal(number, lambda *_: loop.call_soon_threadsafe(self._tell))
 
-    def on_second(self, stop: Any) -> None:
+    def on_second(self, stop: Callable[[], object]) -> None:
         """Say what the second signal does."""
         self._second = stop
         if self.times > 1:
@@ -231,7 +229,9 @@ def _host_in_url(host: str) -> str:
 
 def _announce(host: Host, origin: str, *, is_new: bool) -> None:
     """Print the functions with their URLs, as ``func start`` does, and where the hub lies."""
-    click.echo(f"\nTask hub '{host.task_hub}' {'is made' if is_new else 'lies'} in {host.store_url}")
+    click.echo(
+        f"\nTask hub '{host.task_hub}' {'is made' if is_new else 'lies'} in {host.store_url}"
+    )
     for warning in (*host.catalogue.warnings, *_loaded_warnings(host)):
         click.secho(f"warning: {warning}", fg="yellow", err=True)
     click.echo("\nFunctions:\n")

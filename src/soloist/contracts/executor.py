@@ -15,7 +15,7 @@ from soloist.core.events import HistoryEvent
 from soloist.core.failures import FailureDetails
 
 
-class HistoryNeeded(Exception):  # noqa: N818  # a request, not an error
+class HistoryNeeded(Exception):
     """The executor does not hold the session; call again with the whole past."""
 
 

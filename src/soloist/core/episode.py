@@ -181,9 +181,7 @@ def _finish(
     state: OrchestrationState, events: list[HistoryEvent], end: End, now: datetime
 ) -> Conclusion:
     if isinstance(end, ContinueAsNew):
-        return Conclusion(
-            events=tuple(events), status=RuntimeStatus.RUNNING, end=end, is_over=True
-        )
+        return Conclusion(events=tuple(events), status=RuntimeStatus.RUNNING, end=end, is_over=True)
     status = RuntimeStatus.COMPLETED if end.failure is None else RuntimeStatus.FAILED
     completed = ExecutionCompleted(now, status, end.result, end.failure)
     state.apply(completed)

@@ -23,9 +23,7 @@ CODEC_VERSION = 1
 """Stored beside every encoded history row, so that a later format can tell an older one."""
 
 
-class _Event(
-    msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag=True, gc=False
-):
+class _Event(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag=True, gc=False):
     at: datetime
 
 
@@ -123,12 +121,7 @@ InboxEvent = EventRaised | ExecutionTerminated
 """What may arrive from outside and wait in an instance's inbox."""
 
 Arrival = (
-    ExecutionStarted
-    | TaskCompleted
-    | TaskFailed
-    | TimerFired
-    | EventRaised
-    | ExecutionTerminated
+    ExecutionStarted | TaskCompleted | TaskFailed | TimerFired | EventRaised | ExecutionTerminated
 )
 """What makes an orchestrator take a turn."""
 

@@ -110,11 +110,12 @@ class ActivityPool:
                     self._on_idle()
 
     async def _run(self, job: _Job) -> None:
+        result: ActivityResult | None
         try:
             result = await self._executor.run_activity(job.call)
         except WorkerLost as error:
             result = self._after_loss(job, error)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # a fault of ours must not lose the activity
             _log.exception("activity could not be run", activity=job.call.name)
             result = ActivityResult(failure=FailureDetails(f"It could not be run: {error}"))
         if result is not None and not job.caller.is_closed:

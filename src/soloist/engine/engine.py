@@ -205,7 +205,7 @@ class Engine:
         except StoreUnavailable as error:
             end = SessionEnd.FAILED
             _log.warning("store unavailable", instance_id=session.instance_id, reason=str(error))
-        except Exception:
+        except Exception:  # noqa: BLE001  # whatever it was, the lease is given back
             end = SessionEnd.FAILED
             _log.exception("session failed", instance_id=session.instance_id)
         finally:
@@ -292,7 +292,7 @@ class Engine:
             except StoreUnavailable as error:
                 _log.warning("store unavailable", reason=str(error))
                 await self._clock.sleep(self._settings.retry_seconds)
-            except Exception:
+            except Exception:  # noqa: BLE001  # the host must go on
                 _log.exception("the engine stumbled")
                 await self._clock.sleep(self._settings.retry_seconds)
 

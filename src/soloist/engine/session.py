@@ -209,18 +209,14 @@ class Session:
         due.sort(key=lambda timer: (timer.fire_at, timer.task_id))
         return [TimerFired(now, timer.task_id, timer.fire_at) for timer in due]
 
-    async def _turn(
-        self, arrivals: list[Arrival], consumed: tuple[int, ...]
-    ) -> Conclusion | None:
+    async def _turn(self, arrivals: list[Arrival], consumed: tuple[int, ...]) -> Conclusion | None:
         """Take one turn and commit it; ``None`` when the lease turned out to be lost."""
         tools = self._tools
         turn = open_turn(self._state, arrivals, self._end, tools.clock.now())
         history_length = self._state.length
         result = await self._run_code(turn) if turn.needs_code else _NO_CODE
         now = tools.clock.now()
-        conclusion = close_turn(
-            self._state, turn, result, self._end, now, tools.settings.limits
-        )
+        conclusion = close_turn(self._state, turn, result, self._end, now, tools.settings.limits)
         if result.custom_status is not None:
             self._custom_status = None if result.custom_status == "null" else result.custom_status
         outcome = self._outcome(conclusion, consumed, history_length, now)
@@ -330,4 +326,3 @@ class Session:
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
-

@@ -74,8 +74,7 @@ class ClientBinding:
     def _management_urls(self, base: str) -> dict[str, str]:
         one = f"{base}/instances/{PLACEHOLDER_ID}"
         common = (
-            f"taskHub={url_encoded(self._hub_name)}"
-            f"&connection={url_encoded(self._connection_name)}"
+            f"taskHub={url_encoded(self._hub_name)}&connection={url_encoded(self._connection_name)}"
         )
         reason = "reason={text}"
         return {

@@ -8,6 +8,7 @@ exactly or not at all, so that a system key opens no function.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
@@ -20,6 +21,8 @@ MASTER = "master"
 HOST = "host"
 SYSTEM = "system"
 DURABLE_KEY_NAME = "durabletask_extension"
+KEY_HEADER = "x-functions-key"
+KEY_FIELD = "code"
 
 _KEY_BYTES = 40
 _MAX_PRESENTED_LENGTH = 1024
@@ -93,6 +96,12 @@ async def ensure_keys(store: KeyStore, now: datetime) -> KeyRing:
         if (scope, name) not in present:
             keys.append(await store.add_key(AccessKey(scope, name, new_key_value(), now)))
     return KeyRing(tuple(keys))
+
+
+def presented_key(headers: Mapping[str, str], query: Mapping[str, str]) -> str | None:
+    """Return the key that a caller shows; a header is believed before ``code`` in the query, and
+    a wrong one is not rescued by it. Names are lower-case."""
+    return headers[KEY_HEADER] if KEY_HEADER in headers else query.get(KEY_FIELD)
 
 
 def new_key_value() -> str:

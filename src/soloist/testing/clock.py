@@ -51,10 +51,7 @@ class JumpClock:
             await asyncio.sleep(0)
             return
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        alarm = self.call_at(
-            self._now + timedelta(seconds=seconds),
-            lambda: done.done() or done.set_result(None),
-        )
+        alarm = self.call_at(self._now + timedelta(seconds=seconds), lambda: _finish(done))
         try:
             await done
         finally:
@@ -88,3 +85,8 @@ class JumpClock:
         """Let the loop run until whatever is ready has run."""
         for _ in range(_SETTLING_ROUNDS):
             await asyncio.sleep(0)
+
+
+def _finish(done: asyncio.Future[None]) -> None:
+    if not done.done():
+        done.set_result(None)
