@@ -223,7 +223,7 @@ def _insert(
     )
 
 
-def deliver(  # noqa: PLR0913  # each is a fact of its own
+def deliver(
     connection: sqlite3.Connection,
     hub_id: int,
     now: int,
@@ -354,7 +354,7 @@ def _continue_as_new(
     return True
 
 
-def join(  # noqa: PLR0913  # each is a fact of its own
+def join(
     connection: sqlite3.Connection,
     hub_id: int,
     now: int,
