@@ -66,7 +66,6 @@ class HttpFunction(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     auth_level: str
-    has_client: bool
 
 
 class Catalogue:
@@ -111,8 +110,7 @@ def _http_function(function: FunctionDescription) -> HttpFunction:
     level = (function.auth_level or _DEFAULT_AUTH_LEVEL).lower()
     if level not in _AUTH_LEVELS:
         raise AppLoadFailed(f"Function '{function.name}': the auth level '{level}' is unknown.")
-    has_client = any(binding.type == "durableClient" for binding in function.bindings)
-    return HttpFunction(name=function.name, auth_level=level, has_client=has_client)
+    return HttpFunction(name=function.name, auth_level=level)
 
 
 def _disabled_names(environment: Mapping[str, str]) -> frozenset[str]:

@@ -74,7 +74,7 @@ class ClientDesk:
             return
         try:
             status, body = await self.management(call.method, call.target, call.data)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # a client must not wait for ever
             _log.exception("The management API failed", method=call.method, target=call.target)
             message = "Something went wrong while processing your request."
             status, body = 500, problem(message, str(error), type(error).__name__)

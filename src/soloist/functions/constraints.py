@@ -85,7 +85,7 @@ def _is_datetime(value: str) -> bool:
 
 def _parses(text: str, pattern: str) -> bool:
     try:
-        datetime.strptime(text, pattern)
+        datetime.strptime(text, pattern)  # noqa: DTZ007  # only whether it parses counts
     except ValueError:
         return False
     return True

@@ -99,14 +99,13 @@ class HttpTriggers:
             body = await read_body(scope, receive, self._limits.max_body_bytes)
             return await self._run(self._call(head, match, body), match.function)
         except PayloadTooLarge as error:
-            limit = self._limits.max_body_bytes
+            limit = error.limit_bytes
             _log.info("A request's body is too large", function=match.function, limit_bytes=limit)
-            return plain(413, str(error))
+            return plain(413, f"The request's body is larger than {limit} bytes.")
         finally:
             self._running -= 1
 
     def _call(self, head: RequestHead, match: RouteMatch, body: str) -> HttpCall:
-        has_client = self._catalogue.http[match.function].has_client
         return HttpCall(
             function=match.function,
             method=head.method,
@@ -115,7 +114,8 @@ class HttpTriggers:
             params=head.params,
             route_params=match.params,
             body=body,
-            client_binding=self._binding.text(head.origin) if has_client else "",
+            # Also for functions without a client: the worker lends it to activities that have one.
+            client_binding=self._binding.text(head.origin),
         )
 
     async def _run(self, call: HttpCall, function: str) -> Answer:

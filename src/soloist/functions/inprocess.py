@@ -75,6 +75,8 @@ class InProcessLink:
             self._worker.receive(plain)
 
     def _answered(self, plain: _Plain) -> None:
+        if self._is_closed:
+            return  # the host's event loop may be gone
         messages = msgspec.convert(plain, list[WorkerMessage])
         self._loop.call_soon_threadsafe(self._deliver, messages)
 

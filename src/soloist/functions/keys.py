@@ -100,8 +100,11 @@ async def ensure_keys(store: KeyStore, now: datetime) -> KeyRing:
 
 def presented_key(headers: Mapping[str, str], query: Mapping[str, str]) -> str | None:
     """Return the key that a caller shows; a header is believed before ``code`` in the query, and
-    a wrong one is not rescued by it. Names are lower-case."""
-    return headers[KEY_HEADER] if KEY_HEADER in headers else query.get(KEY_FIELD)
+    a wrong one is not rescued by it. Of a repeated header the first counts. Names are
+    lower-case."""
+    if KEY_HEADER in headers:
+        return headers[KEY_HEADER].split(",", 1)[0].strip() or None
+    return query.get(KEY_FIELD)
 
 
 def new_key_value() -> str:

@@ -11,18 +11,18 @@ import msgspec
 from starlette.types import Receive, Scope
 
 from soloist.errors import InvalidRequest, PayloadTooLarge
+from soloist.functions.keys import presented_key
 
 MAX_QUERY_FIELDS = 1000
 
-_KEY_HEADER = "x-functions-key"
-_KEY_FIELD = "code"
 _HOST = re.compile(
     r"[A-Za-z0-9._~-]{1,255}(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](?::[0-9]{1,5})?"
 )
 _SCHEMES = ("http", "https")
+_LENGTH_DIGITS = 18  # more are not a length, however they are meant
 
 
-class ClientGone(Exception):  # noqa: N818  # not an error of ours
+class ClientGone(Exception):
     """The caller closed the connection before its request was whole."""
 
 
@@ -63,7 +63,7 @@ def read_head(scope: Scope, *, is_forwarded: bool = False) -> RequestHead:
         url=f"{origin}{path}?{query}" if query else f"{origin}{path}",
         headers=headers,
         params=_joined_params(pairs),
-        presented_key=_presented_key(headers, pairs),
+        presented_key=presented_key(headers, {key.lower(): value for key, value in pairs[::-1]}),
     )
 
 
@@ -74,9 +74,9 @@ async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> str:
         PayloadTooLarge: it is longer than ``max_bytes``; declared lengths are refused unread.
         ClientGone: the caller left.
     """
-    declared = dict(scope["headers"]).get(b"content-length", b"")
-    if declared.isdigit() and int(declared[:20]) > max_bytes:
-        raise PayloadTooLarge("The request's body", int(declared[:20]), max_bytes)
+    declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
+    if declared.isdigit() and int(declared[:_LENGTH_DIGITS]) > max_bytes:
+        raise PayloadTooLarge("The request's body", int(declared[:_LENGTH_DIGITS]), max_bytes)
     chunks: list[bytes] = []
     size = 0
     while True:
@@ -123,13 +123,6 @@ def _joined_params(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
         known = spelling.setdefault(name.lower(), name)
         params[known] = f"{params[known]},{value}" if known in params else value
     return params
-
-
-def _presented_key(headers: dict[str, str], pairs: Iterable[tuple[str, str]]) -> str | None:
-    """Return the credential: a header, even a wrong or empty one, outranks the query."""
-    if _KEY_HEADER in headers:
-        return headers[_KEY_HEADER].split(",", 1)[0].strip() or None
-    return next((value for name, value in pairs if name.lower() == _KEY_FIELD), None)
 
 
 def _origin(scope: Scope, headers: dict[str, str], *, is_forwarded: bool) -> str:

@@ -75,7 +75,7 @@ def safe_headers(headers: Iterable[tuple[str, str]]) -> RawHeaders:
         if _NAME.fullmatch(name) is None or folded in _OURS_TO_SET:
             continue
         if folded == "location":
-            value = quote(value, safe=_URL_SAFE)  # noqa: PLW2901  # the value as it is sent
+            value = quote(value, safe=_URL_SAFE)
         clean = _CONTROLS.sub(" ", value).strip()
         try:
             encoded = clean.encode("latin-1")
