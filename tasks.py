@@ -1,4 +1,4 @@
-"""What people and CI run: ``python3 tasks.py run | test | check | format | bench``.
+"""What people and CI run: ``python3 tasks.py run | test | check | format | bench | prove``.
 
 Needs git, Python and pip, and only the standard library. Every command first makes ``.venv``, or
 makes it anew after ``pyproject.toml`` or ``constraints.txt`` changed.
@@ -15,8 +15,8 @@ from pathlib import Path
 
 PYTHON_NEEDED = (3, 11)
 
-# An older Python parses this file this far and a little further, and is told what is missing.
-if sys.version_info < PYTHON_NEEDED:  # noqa: UP036  # the one file that an older Python may meet
+# Nothing in this file is syntax that Python 3.6 lacks, so that even that one reads the reason.
+if sys.version_info < PYTHON_NEEDED:
     sys.exit(
         "Soloist needs Python {}.{} or newer; this is {}.{}. Try: python3.13 tasks.py ...".format(
             *PYTHON_NEEDED, *sys.version_info[:2]
@@ -28,7 +28,9 @@ VENV = ROOT / ".venv"
 STAMP = VENV / "soloist-stamp"
 WINDOWS = os.name == "nt"
 SCRIPTS = VENV / ("Scripts" if WINDOWS else "bin")
-CODE = [name for name in ("src", "tests", "tasks.py", "benchmarks") if (ROOT / name).exists()]
+CODE = [
+    name for name in ("src", "tests", "tasks.py", "benchmarks", "proofs") if (ROOT / name).exists()
+]
 
 USAGE = """\
 usage: python3 tasks.py COMMAND
@@ -37,7 +39,8 @@ usage: python3 tasks.py COMMAND
   test [-- options]    everything CI checks; options go to pytest
   check                the same without the tests
   format               format the code and mend what can be mended
-  bench [name ...]     run one of benchmarks/, with its own options, or all of them"""
+  bench [name ...]     run one of benchmarks/, with its own options, or all of them
+  prove [name ...]     run one of proofs/, with its own options, or all of them"""
 
 
 def tool(name: str) -> str:
@@ -47,7 +50,14 @@ def tool(name: str) -> str:
 
 def main(arguments: list[str]) -> int:
     """Run one command and return its exit code."""
-    commands = {"run": run, "test": test, "check": check, "format": tidy, "bench": bench}
+    commands = {
+        "run": run,
+        "test": test,
+        "check": check,
+        "format": tidy,
+        "bench": bench,
+        "prove": prove,
+    }
     if not arguments or arguments[0] not in commands:
         asked_for_help = arguments[:1] in (["-h"], ["--help"], ["help"])
         print(USAGE, file=sys.stdout if asked_for_help else sys.stderr)
@@ -63,10 +73,10 @@ def main(arguments: list[str]) -> int:
 def run(options: list[str]) -> int:
     """Serve the example in the foreground."""
     command = [tool("soloist"), "start", "examples/singleton", *options]
-    if WINDOWS:  # there, exec returns to the shell while the program still runs
-        return subprocess.call(command)
-    sys.stdout.flush()
-    os.execv(command[0], command)  # noqa: S606  # Ctrl-C then reaches it, and only it
+    if not WINDOWS:  # there, exec returns to the shell while the program still runs
+        sys.stdout.flush()
+        return os.execv(command[0], command)  # noqa: S606  # Ctrl-C then reaches it, and only it
+    return subprocess.call(command)
 
 
 def test(options: list[str]) -> int:
@@ -91,13 +101,24 @@ def tidy(options: list[str]) -> int:
 
 def bench(options: list[str]) -> int:
     """Run one benchmark with its options, or each of them."""
-    known = sorted(path.stem for path in ROOT.glob("benchmarks/[!_]*.py"))
+    return run_modules("benchmarks", options)
+
+
+def prove(options: list[str]) -> int:
+    """Run one proof with its options, or each of them."""
+    return run_modules("proofs", options)
+
+
+def run_modules(package: str, options: list[str]) -> int:
+    """Run one command of a package, or each of them."""
+    modules = (path for path in ROOT.glob(f"{package}/[!_]*.py"))
+    known = sorted(each.stem for each in modules if "__main__" in each.read_text(encoding="utf-8"))
     if options and options[0] not in known:
-        return refuse(f"no benchmark {options[0]!r}; there are: {', '.join(known) or 'none'}")
+        return refuse(f"no {options[0]!r} in {package}; there are: {', '.join(known)}")
     runs = [options] if options else [[name] for name in known]
     return report(
         [
-            (f"bench {name}", [tool("python"), f"benchmarks/{name}.py", *rest])
+            (f"{package} {name}", [tool("python"), "-m", f"{package}.{name}", *rest])
             for name, *rest in runs
         ]
     )

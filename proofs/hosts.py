@@ -78,8 +78,8 @@ class HostProcess:
         for line in self._process.stdout:
             self.output.append(line)
             if line.startswith(_READY):
-                return line.removeprefix(_READY).strip().removesuffix(
-                    "/runtime/webhooks/durabletask"
+                return (
+                    line.removeprefix(_READY).strip().removesuffix("/runtime/webhooks/durabletask")
                 )
         self._process.wait(timeout=60)
         self._process.stdout.close()

@@ -1,0 +1,1 @@
+"""Benchmarks: each module is a command that prints medians of several repetitions."""

@@ -1,0 +1,1 @@
+"""Soloist as its users meet it: real processes, real HTTP, real files."""

@@ -1,0 +1,75 @@
+"""The command line straight on the hub's file, beside the running host."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from click.testing import CliRunner, Result
+
+from soloist.cli import main
+from tests.e2e.conftest import APP, Served, serve
+
+
+def soloist(served: Served, *arguments: str) -> Result:
+    """Run a command on the served hub."""
+    hub = ("--store", str(served.store), "--app", str(APP))
+    return CliRunner().invoke(main, [*arguments, *hub])
+
+
+def test_an_instance_is_started_signalled_shown_and_purged_beside_the_host(served: Served) -> None:
+    started = soloist(served, "instances", "start", "Job", "--id", "cli", "--input", '{"a": 1}')
+    assert started.output == "Instance 'cli' started.\n"
+    again = soloist(served, "instances", "start", "Job", "--id", "cli")
+    assert again.exit_code == 1
+    assert "already exists" in again.output
+    assert soloist(served, "instances", "raise-event", "cli", "go").exit_code == 0
+    assert served.finished("cli")["output"] == {"a": 1}
+    shown = soloist(served, "instances", "show", "cli", "--history")
+    for word in ("Completed", "TaskScheduled", "EventRaised", "generation"):
+        assert word in shown.output
+    listed = soloist(served, "instances", "list", "--prefix", "cli", "--json")
+    assert json.loads(listed.output)["status"] == "Completed"
+    assert soloist(served, "instances", "purge", "cli").exit_code == 0
+    missing = soloist(served, "instances", "show", "cli")
+    assert (missing.exit_code, missing.output) == (1, "Error: No instance with ID 'cli' found.\n")
+
+
+def test_an_instance_is_terminated_beside_the_host(served: Served) -> None:
+    soloist(served, "instances", "start", "Job", "--id", "cut")
+    assert soloist(served, "instances", "terminate", "cut", "--reason", "no").exit_code == 0
+    assert served.finished("cut")["output"] == "no"
+
+
+def test_input_that_is_not_json_is_refused_with_the_remedy(served: Served) -> None:
+    result = soloist(served, "instances", "start", "Job", "--input", "hello")
+    assert result.exit_code == 2
+    assert "quotes" in result.output
+
+
+def test_listing_where_there_is_no_hub_makes_none(tmp_path: Path) -> None:
+    place = tmp_path / "hub.db"
+    result = CliRunner().invoke(
+        main, ["instances", "list", "--store", str(place), "--app", str(APP)]
+    )
+    assert result.exit_code == 1
+    assert "There is no task hub at" in result.output
+    assert not place.exists()
+
+
+def test_keys_are_enforced_when_asked_for_and_listed(tmp_path: Path) -> None:
+    served = serve(tmp_path, "--keys")
+    with served.http:
+        assert served.http.post("/api/orchestrators/Job/x").status_code == 401
+        assert served.status("x").status_code == 401
+        assert served.http.get("/api/ping").status_code == 200, "anonymous stays anonymous"
+        lines = soloist(served, "keys", "list").output.splitlines()
+        keys = {tuple(line.split()[:2]): line.split()[2] for line in lines}
+        key = {"x-functions-key": keys["host", "default"]}
+        started = served.http.post("/api/orchestrators/Job/x", headers=key)
+        assert started.status_code == 202
+        assert served.http.get(started.headers["location"]).status_code == 202
+        served.http.headers["x-functions-key"] = keys["master", "_master"]
+        assert served.status("x").status_code == 202
+    assert served.host.stop() == 0
+    assert not any(key in line for key in keys.values() for line in served.host.output)
