@@ -16,6 +16,10 @@ _READY = "Management API: "
 class HostDied(Exception):
     """The host exited before it was ready; the text is what it printed."""
 
+    def __init__(self, output: str, code: int) -> None:
+        super().__init__(output)
+        self.was_killed = code == -signal.SIGKILL
+
 
 class HostProcess:
     """A ``soloist start`` of its own, on a port that the system chose."""
@@ -81,9 +85,9 @@ class HostProcess:
                 return (
                     line.removeprefix(_READY).strip().removesuffix("/runtime/webhooks/durabletask")
                 )
-        self._process.wait(timeout=60)
+        code = self._process.wait(timeout=60)
         self._process.stdout.close()
-        raise HostDied("".join(self.output))
+        raise HostDied("".join(self.output), code)
 
     def _read_on(self) -> None:
         assert self._process.stdout is not None

@@ -224,10 +224,7 @@ async def _assemble(
 ) -> Host:
     clock = SystemClock()
     host_json = files.host_json
-    enforces = options.enforces_keys
-    if enforces is None:
-        enforces = not is_loopback(options.host)
-    keys = await ensure_keys(store, clock.now()) if enforces else KeyRing(is_enforced=False)
+    keys = await _keys(options, store)
     await workers.start()
     catalogue = Catalogue(
         workers.functions,
@@ -274,6 +271,13 @@ async def _assemble(
         keys=keys,
         web=_web(management, triggers, keys, host_json),
     )
+
+
+async def _keys(options: HostOptions, store: Store) -> KeyRing:
+    enforces = options.enforces_keys
+    if enforces is None:
+        enforces = not is_loopback(options.host)
+    return await ensure_keys(store, SystemClock().now()) if enforces else KeyRing(is_enforced=False)
 
 
 def _web(

@@ -7,12 +7,12 @@ function that keeps a log of everything its code can observe.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from hypothesis import strategies as st
 
-EPOCH = datetime(2030, 1, 1, tzinfo=timezone.utc)
+EPOCH = datetime(2030, 1, 1, tzinfo=UTC)
 ACTIVITIES = ("Price", "Ship", "price")
 EVENTS = ("go", "Go", "stop")
 
@@ -44,7 +44,9 @@ _ends = st.one_of(
     st.tuples(st.tuples(st.just("return"), st.sampled_from([None, 1, {"k": [2]}, {1}]))).map(list),
     st.tuples(st.tuples(st.just("continue"), _values), _steps).map(list),
 )
-programs = st.builds(lambda steps, end: steps + end, st.lists(_steps, max_size=6), _ends)
+programs = st.builds(
+    lambda steps, end: steps + end, st.lists(_steps, min_size=1, max_size=7), _ends
+)
 
 
 class Log:
@@ -113,9 +115,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def orchestrator_of(
-    program: Program, log: Log
-) -> Callable[[Any], Generator[Any, Any, Any]]:
+def orchestrator_of(program: Program, log: Log) -> Callable[[Any], Generator[Any, Any, Any]]:
     """Return the orchestrator function of a program, which begins ``log`` anew when it runs."""
 
     def orchestrator(context: Any) -> Generator[Any, Any, Any]:
@@ -128,7 +128,9 @@ def orchestrator_of(
             if kind in ("yield", "again"):
                 if kind == "again" and not run.atoms:
                     continue
-                task = run.build(step[1]) if kind == "yield" else run.atoms[step[1] % len(run.atoms)]
+                task = (
+                    run.build(step[1]) if kind == "yield" else run.atoms[step[1] % len(run.atoms)]
+                )
                 is_fresh = not task.is_completed
                 try:
                     log.append(_plain((yield task)))

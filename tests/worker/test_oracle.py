@@ -69,9 +69,7 @@ class _World:
         return completed(which, self._draw(st.sampled_from(["null", "9.5", '"sent"', "[1]"])))
 
 
-@settings(
-    max_examples=400, deadline=None, suppress_health_check=[HealthCheck.filter_too_much]
-)
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
 @given(program=programs, data=st.data())
 def test_random_orchestrations_look_the_same_under_both(program: Program, data: Any) -> None:
     live_log, again_log, oracle_log = Log(), Log(), Log()

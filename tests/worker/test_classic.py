@@ -1,0 +1,136 @@
+"""The classic context: names, texts and encodings as apps for Azure expect them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator
+from typing import Any
+
+import azure.durable_functions as df
+import pytest
+from azure.durable_functions.models.Task import TaskState
+
+from soloist_worker.classic import DurableOrchestrationContext, input_text
+from tests.worker.hosting import Story, completed, failed, started, turn_of
+
+Code = Generator[Any, Any, Any]
+
+
+@pytest.mark.parametrize(
+    ("stored", "sent"),
+    [
+        (None, None),
+        ("null", None),
+        ('{"a": 1}', '{"a": 1}'),
+        ("5", "5"),
+        ('"abc"', '"abc"'),
+        ('"\\"abc\\""', '"abc"'),
+        ('"{\\"a\\": 1}"', '{"a": 1}'),
+        ("not json", '"not json"'),
+    ],
+)
+def test_input_is_found_under_one_or_two_encodings(stored: str | None, sent: str | None) -> None:
+    assert input_text(stored) == sent
+
+
+def test_every_public_name_of_the_sdks_context_is_there() -> None:
+    theirs = {each for each in dir(df.DurableOrchestrationContext) if not each.startswith("_")}
+    assert theirs - set(dir(DurableOrchestrationContext)) - {"from_json"} == set()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "call_activity_with_retry",
+        "call_entity",
+        "call_http",
+        "call_sub_orchestrator",
+        "call_sub_orchestrator_with_retry",
+        "signal_entity",
+    ],
+)
+def test_what_is_missing_fails_the_instance_by_name(name: str) -> None:
+    def code(context: Any) -> Code:
+        yield getattr(context, name)("x")
+
+    (end,) = Story(code).turn(started())["actions"]
+    assert end["failure"]["message"] == f"{name} is not supported by this version of Soloist"
+
+
+def failing(context: Any) -> Code:
+    try:
+        yield context.call_activity("A")
+    except Exception as error:  # the only class there is
+        return [type(error).__name__, str(error)]
+
+
+def test_a_failed_activity_can_be_taken_apart_as_people_do() -> None:
+    story = Story(failing)
+    story.turn(started())
+    (end,) = story.turn(turn_of(failed(0, "bad")))["actions"]
+    kind, text = json.loads(end["result"])
+    assert kind == "Exception"
+    reason, details = text.split("\n")
+    assert reason == "Activity function 'A' failed:  ValueError: bad "
+    parsed = json.loads(details)
+    assert parsed["Message"].split(":", 1)[1].lstrip() == "bad"
+    assert parsed["ClassName"] == "System.Exception"
+    assert parsed["InnerException"] is None
+    assert parsed["StackTraceString"] == "Traceback ..."
+
+
+def test_when_the_host_speaks_there_is_no_error_type() -> None:
+    story = Story(failing)
+    story.turn(started())
+    (end,) = story.turn(turn_of(failed(0, "It is gone.", "")))["actions"]
+    text = json.loads(end["result"])[1]
+    assert text.startswith("Activity function 'A' failed: It is gone. \n ")
+
+
+def test_states_are_the_sdks_own() -> None:
+    def code(context: Any) -> Code:
+        task = context.call_activity("A")
+        before = task.state is TaskState.RUNNING
+        yield task
+        return [before, task.state is TaskState.SUCCEEDED, task.id, task.result, task.is_completed]
+
+    story = Story(code)
+    story.turn(started())
+    (end,) = story.turn(turn_of(completed(0, "5")))["actions"]
+    assert json.loads(end["result"]) == [True, True, 0, 5, True]
+
+
+def test_a_decorated_activity_is_called_by_its_python_name() -> None:
+    app = df.Blueprint()
+
+    @app.activity_trigger(input_name="x", activity="Other")
+    def mine(x: int) -> int:
+        return x
+
+    def code(context: Any) -> Code:
+        yield context.call_activity(mine, 1)
+
+    (action,) = Story(code).turn(started())["actions"]
+    assert action["name"] == "mine"
+
+
+def test_only_an_activity_can_be_called_as_one() -> None:
+    app = df.Blueprint()
+
+    @app.orchestration_trigger(context_name="context")
+    def other(context: Any) -> None: ...
+
+    def code(context: Any) -> Code:
+        yield context.call_activity(other)
+
+    (end,) = Story(code).turn(started())["actions"]
+    assert "'other'" in end["failure"]["message"]
+    assert "orchestrationTrigger" in end["failure"]["message"]
+
+
+def test_a_plain_function_cannot_be_called_as_an_activity() -> None:
+    def code(context: Any) -> Code:
+        yield context.call_activity(print)
+
+    (end,) = Story(code).turn(started())["actions"]
+    assert "activity_trigger" in end["failure"]["message"]
