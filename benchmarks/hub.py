@@ -17,7 +17,7 @@ from soloist.core.status import RuntimeStatus
 from soloist.telemetry import configure_logging
 
 APP = Path(__file__).parent / "app"
-_POLL_SECONDS = 0.002
+_POLL_SECONDS = 0.02
 
 
 @asynccontextmanager
@@ -35,7 +35,11 @@ async def measured_host(workers: int = 1) -> AsyncIterator[Host]:
 
 
 async def run_to_end(
-    host: Host, name: str, instance_id: str, payload: str | None = None
+    host: Host,
+    name: str,
+    instance_id: str,
+    payload: str | None = None,
+    poll_seconds: float = _POLL_SECONDS,
 ) -> InstanceRecord:
     """Start an instance and wait for its end, by polling as any caller would."""
     await host.client.start(name, instance_id, input=payload)
@@ -44,7 +48,7 @@ async def run_to_end(
         if record.status.is_terminal:
             assert record.status is RuntimeStatus.COMPLETED, record
             return record
-        await asyncio.sleep(_POLL_SECONDS)
+        await asyncio.sleep(poll_seconds)
 
 
 def run(measure: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -147,4 +147,5 @@ def encode_inbox_event(event: InboxEvent) -> str:
 
 def decode_inbox_event(text: str) -> InboxEvent:
     """Return the event written by :func:`encode_inbox_event`."""
-    return _inbox_decoder.decode(text)
+    event: InboxEvent = _inbox_decoder.decode(text)
+    return event
