@@ -53,7 +53,7 @@ class _World:
         return [self._arrival() for _ in range(self._draw(st.integers(1, 4)))]
 
     def _arrival(self) -> dict[str, Any]:
-        choices = [("event", name) for name in ("go", "GO", "Stop")]
+        choices: list[tuple[str, Any]] = [("event", name) for name in ("go", "GO", "Stop")]
         choices += [("activity", task_id) for task_id in sorted(self.activities)] * 2
         choices += [("timer", task_id) for task_id in sorted(self.timers)] * 2
         kind, which = self._draw(st.sampled_from(choices))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Generator
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -141,7 +141,8 @@ def test_actions_of_a_failing_turn_come_before_its_end() -> None:
     assert result["actions"][0] == {"type": "CancelTimer", "task_id": 1}
     assert failure_of(result) == "<class 'ValueError'>"
     trace = the_end(result)["failure"]["stack_trace"]
-    assert "soloist_worker" not in trace and "raise ValueError" in trace
+    assert "soloist_worker" not in trace
+    assert "raise ValueError" in trace
 
 
 def test_a_timer_that_fires_in_the_turn_that_cancels_it_has_fired() -> None:
@@ -174,8 +175,8 @@ def test_a_completed_timer_cannot_be_cancelled() -> None:
 @pytest.mark.parametrize(
     ("fire_at", "expected"),
     [
-        (datetime(2030, 1, 1, 12), "2030-01-01T12:00:00+00:00"),
-        (datetime(2030, 1, 1, 12, tzinfo=timezone.utc), "2030-01-01T12:00:00+00:00"),
+        (datetime(2030, 1, 1, 12, tzinfo=None), "2030-01-01T12:00:00+00:00"),
+        (datetime(2030, 1, 1, 12, tzinfo=UTC), "2030-01-01T12:00:00+00:00"),
         (
             datetime(2030, 1, 1, 12, tzinfo=timezone(timedelta(hours=2))),
             "2030-01-01T10:00:00+00:00",
@@ -258,7 +259,8 @@ def test_an_async_orchestrator_is_refused_by_name() -> None:
         await asyncio.sleep(0)
 
     message = failure_of(Story(code).turn(started()))
-    assert "'orchestrate'" in message and "async def" in message
+    assert "'orchestrate'" in message
+    assert "async def" in message
 
 
 def test_yielding_something_else_is_refused_with_its_place() -> None:
@@ -386,7 +388,8 @@ def test_a_timer_where_an_activity_was_recorded_is_a_deviation() -> None:
 
     history = history_of(calls("Old"), started())
     message = failure_of(replayed(code, history, turn_of(completed(0))))
-    assert "activity 'Old' with task id 0" in message and "a timer with task id 0" in message
+    assert "activity 'Old' with task id 0" in message
+    assert "a timer with task id 0" in message
 
 
 def test_code_that_asks_for_less_than_recorded_is_a_deviation() -> None:
