@@ -97,6 +97,7 @@ class Writer:
             await asyncio.shield(connected)
         except BaseException:
             self._jobs.put(None)
+            await self._ended  # the thread must not outlive the loop that it reports to
             raise
         self._is_open = True
 
