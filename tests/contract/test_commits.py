@@ -93,13 +93,13 @@ async def test_a_stale_commit_changes_nothing(
     await store.commit(world.step(lease))
     receipt = await store.deliver("x", world.raised(), None)
     before = await everything(store)
-    changes: dict[str, Any] = {
+    kinds: dict[str, dict[str, Any]] = {
         "step": {},
         "release": {"releases": True},
         "end": {"status": RuntimeStatus.COMPLETED, "output": "1"},
         "next": {"next_execution": NextExecution("new", "2", (CarriedEvent("c"),))},
-    }[kind]
-    outcome = world.step(lease, length=1, consumed=(receipt.message_id,), **changes)
+    }
+    outcome = world.step(lease, length=1, consumed=(receipt.message_id,), **kinds[kind])
     assert not await store.commit(msgspec.structs.replace(outcome, **stale))
     assert await everything(store) == before
     assert await store.commit(outcome)
