@@ -1,0 +1,207 @@
+"""The writer: groups, their guilty members, bounds, and callers who go away."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from soloist.errors import InstanceExists, Overloaded, StoreUnavailable
+from soloist.stores import SqliteStore
+from soloist.stores.sqlite.connection import open_writer
+from soloist.stores.sqlite.writer import Writer
+from tests.contract.world import LEASE_SECONDS, World, present
+
+
+async def sqlite_store(world: World) -> SqliteStore:
+    store = await world.opened()
+    assert isinstance(store, SqliteStore)
+    return store
+
+
+async def opened_writer(path: Path, **options: Any) -> Writer:
+    """A writer on a file with one table ``notes`` of unique texts."""
+
+    def connect() -> sqlite3.Connection:
+        connection = open_writer(path, 0)
+        connection.execute("CREATE TABLE IF NOT EXISTS notes (text TEXT UNIQUE)")
+        return connection
+
+    writer = Writer(path, connect, orphaned=lambda result: None, **options)
+    await writer.open()
+    return writer
+
+
+def note(connection: sqlite3.Connection, text: str) -> str:
+    connection.execute("INSERT INTO notes VALUES (?)", (text,))
+    return text
+
+
+def notes_in(path: Path) -> list[str]:
+    connection = sqlite3.connect(path)
+    try:
+        return [row[0] for row in connection.execute("SELECT text FROM notes ORDER BY rowid")]
+    finally:
+        connection.close()
+
+
+async def test_writes_at_once_share_one_transaction(world: World) -> None:
+    store = await sqlite_store(world)
+    before = store.transactions
+    starts = [store.start(world.request(str(number)), None) for number in range(200)]
+    await asyncio.gather(*starts)
+    assert store.transactions == before + 1
+
+
+async def test_a_refusal_does_not_disturb_the_rest_of_its_group(world: World) -> None:
+    store = await sqlite_store(world)
+    answers = await asyncio.gather(
+        *[store.start(world.request(each), None) for each in "abac"], return_exceptions=True
+    )
+    assert [isinstance(answer, InstanceExists) for answer in answers] == [False, False, True, False]
+    assert (await present(store, "c")).generation == 3
+
+
+async def test_a_group_that_wrote_nothing_is_not_synced(world: World) -> None:
+    store = await sqlite_store(world)
+    host_id = await store.join("host")
+    before = store.transactions
+    await asyncio.gather(store.lease(host_id, 10), store.release(9, 9), store.purge("nobody"))
+    assert store.transactions == before
+
+
+async def test_only_the_guilty_operation_of_a_group_fails(tmp_path: Path) -> None:
+    writer = await opened_writer(tmp_path / "hub.db")
+
+    def fail_midway(connection: sqlite3.Connection) -> None:
+        note(connection, "half done")
+        raise ZeroDivisionError
+
+    answers = await asyncio.gather(
+        writer.submit(partial(note, text="before")),
+        writer.submit(fail_midway),
+        writer.submit(partial(note, text="before")),
+        writer.submit(partial(note, text="after")),
+        return_exceptions=True,
+    )
+    await writer.close()
+    assert answers[0] == "before"
+    assert isinstance(answers[1], ZeroDivisionError)
+    assert isinstance(answers[2], StoreUnavailable)
+    assert answers[3] == "after"
+    assert notes_in(tmp_path / "hub.db") == ["before", "after"]
+
+
+async def test_text_that_no_database_takes_fails_alone(world: World) -> None:
+    store = await sqlite_store(world)
+    answers = await asyncio.gather(
+        store.start(world.request("a"), None),
+        store.start(world.request("b", input="\ud800"), None),
+        store.start(world.request("c"), None),
+        return_exceptions=True,
+    )
+    assert isinstance(answers[1], UnicodeEncodeError)
+    assert (await present(store, "a"), await present(store, "c")) == (
+        answers[0].record,  # type: ignore[union-attr]
+        answers[2].record,  # type: ignore[union-attr]
+    )
+    assert await store.read("b") is None
+
+
+async def test_beyond_its_bound_the_queue_refuses_at_once(tmp_path: Path) -> None:
+    writer = await opened_writer(tmp_path / "hub.db", max_waiting=2)
+    accepted = [writer.submit(partial(note, text=each)) for each in "ab"]
+    with pytest.raises(Overloaded, match="2 writes"):
+        writer.submit(partial(note, text="c"))
+    await asyncio.gather(*accepted)
+    await writer.submit(partial(note, text="d"))
+    await writer.close()
+    assert notes_in(tmp_path / "hub.db") == ["a", "b", "d"]
+
+
+async def test_closing_finishes_what_was_asked_for(tmp_path: Path) -> None:
+    writer = await opened_writer(tmp_path / "hub.db")
+    asked = [writer.submit(partial(note, text=str(number))) for number in range(1200)]
+    await writer.close()
+    assert all(each.done() for each in asked)
+    assert len(notes_in(tmp_path / "hub.db")) == 1200
+    with pytest.raises(StoreUnavailable, match="not open"):
+        writer.submit(partial(note, text="late"))
+
+
+async def test_a_lease_whose_caller_went_away_is_given_back(world: World) -> None:
+    store = await sqlite_store(world)
+    host_id = await store.join("host")
+    caller = asyncio.ensure_future(store.start(world.request(), host_id))
+    await asyncio.sleep(0)
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    await store.renew(host_id)  # behind the start in the queue
+    await store.renew(host_id)  # and behind what gives its lease back
+    assert (await store.backlog()).due == 1
+    assert (await store.lease(host_id, 1)).leases[0].record.instance_id == "x"
+
+
+async def test_a_file_that_another_process_keeps_locked_is_said_to_be_so(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("soloist.stores.sqlite.connection._PATIENCE_MILLISECONDS", 20)
+    store = await sqlite_store(world)
+    other = sqlite3.connect(world.path, isolation_level=None)
+    try:
+        other.execute("BEGIN IMMEDIATE")
+        both = [store.start(world.request(each), None) for each in "ab"]
+        for answer in await asyncio.gather(*both, return_exceptions=True):
+            assert isinstance(answer, StoreUnavailable)
+            assert "another process holds its write lock" in str(answer)
+            assert str(world.path) in str(answer)
+        other.execute("ROLLBACK")
+    finally:
+        other.close()
+    assert (await store.start(world.request("a"), None)).record.generation == 1
+
+
+async def test_a_busy_file_is_waited_for(world: World) -> None:
+    store = await sqlite_store(world)
+    other = sqlite3.connect(world.path, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    start = asyncio.ensure_future(store.start(world.request(), None))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert not start.done()
+    other.execute("ROLLBACK")
+    other.close()
+    assert (await start).record.instance_id == "x"
+
+
+async def test_a_full_disk_refuses_and_loses_nothing(world: World) -> None:
+    store = SqliteStore(world.path, task_hub="hub", clock=world.clock, lease_seconds=LEASE_SECONDS)
+    await store.open()
+    try:
+        assert store._writer is not None
+        await store._writer.submit(_let_grow_to_a_hundred_pages)
+        kept = []
+        for number in range(1000):
+            try:
+                receipt = await store.start(world.request(str(number), input="x" * 8192), None)
+            except StoreUnavailable:
+                break
+            kept.append(receipt.record)
+        assert 10 < len(kept) < 100
+        with pytest.raises(StoreUnavailable, match="full"):
+            await store.start(world.request("more", input="x" * 8192), None)
+        assert [await store.read(each.instance_id) for each in kept] == kept
+    finally:
+        await store.close()
+    again = await world.opened()
+    assert [await again.read(each.instance_id) for each in kept] == kept
+    await again.start(world.request("more", input="x" * 8192), None)
+
+
+def _let_grow_to_a_hundred_pages(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA max_page_count = 100")

@@ -1,0 +1,227 @@
+"""Hub files: opening, refusing to open, their schema and their settings."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from soloist.contracts.clock import Clock
+from soloist.errors import HubTooNew, SettingsError, StoreUnavailable
+from soloist.stores import MemoryStore, SqliteStore, migrations, store_at
+from soloist.stores.sqlite import reads, writes
+from soloist.stores.sqlite.connection import open_reader, open_writer
+from soloist.testing.clock import JumpClock
+from tests.contract.world import World
+
+
+def at(path: Path | str, clock: Clock | None = None) -> SqliteStore:
+    store = store_at(str(path), task_hub="hub", clock=clock or JumpClock())
+    assert isinstance(store, SqliteStore)
+    return store
+
+
+@pytest.fixture
+def connection(tmp_path: Path) -> Iterator[sqlite3.Connection]:
+    with closing(open_writer(tmp_path / "hub.db", 0)) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("sqlite:///hub.db", "hub.db"),
+        ("sqlite:////var/lib/hub.db", "/var/lib/hub.db"),
+        ("sqlite:///my%20hub.db", "my hub.db"),
+        ("hub.db", "hub.db"),
+        ("/var/lib/hub.db", "/var/lib/hub.db"),
+    ],
+)
+def test_a_url_names_a_file(url: str, path: str) -> None:
+    assert at(url).path == Path(path)
+
+
+def test_memory_is_a_url_too() -> None:
+    assert isinstance(store_at("memory:", task_hub="hub", clock=JumpClock()), MemoryStore)
+
+
+@pytest.mark.parametrize(
+    "url", ["", "mysql://x", "sqlite:", "sqlite:///", "sqlite://x", "memory:x"]
+)
+def test_any_other_url_is_refused(url: str) -> None:
+    with pytest.raises(SettingsError, match="not understood"):
+        at(url)
+
+
+@pytest.mark.parametrize("url", ["postgresql://h/db", "postgres://h/db", "PostgreSQL://h"])
+def test_a_postgresql_url_is_told_that_it_comes_too_early(url: str) -> None:
+    with pytest.raises(SettingsError, match="SQLite only"):
+        at(url)
+
+
+async def test_missing_folders_are_made(tmp_path: Path) -> None:
+    store = at(tmp_path / "a" / "b" / "hub.db")
+    await store.open()
+    await store.open()
+    await store.close()
+    assert (tmp_path / "a" / "b" / "hub.db").is_file()
+
+
+async def test_a_closed_hub_can_be_opened_again(world: World) -> None:
+    store = at(world.path)
+    for _ in range(2):
+        await store.open()
+        await store.join("host")
+        await store.close()
+
+
+async def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreUnavailable, match=r"folder .*deeper.* cannot be made: Not a dir"):
+        await at(tmp_path / "file" / "deeper" / "hub.db").open()
+
+
+async def test_a_folder_is_no_hub(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnavailable, match=r"is a folder. Name a file in it"):
+        await at(tmp_path).open()
+
+
+async def test_a_file_of_another_kind_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("dear diary, " * 100)
+    with pytest.raises(StoreUnavailable, match="not an SQLite database"):
+        await at(path).open()
+    assert path.read_text() == "dear diary, " * 100
+
+
+async def test_a_database_of_another_program_is_left_alone(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "other.db")) as other:
+        other.execute("CREATE TABLE theirs (x)")
+    with pytest.raises(StoreUnavailable, match="some other program"):
+        await at(tmp_path / "other.db").open()
+    with closing(sqlite3.connect(tmp_path / "other.db")) as other:
+        assert other.execute("SELECT name FROM sqlite_master").fetchall() == [("theirs",)]
+
+
+async def test_a_hub_of_a_newer_soloist_is_refused(
+    connection: sqlite3.Connection, tmp_path: Path
+) -> None:
+    connection.execute("INSERT INTO schema_migrations VALUES (999, 'later', 0)")
+    with pytest.raises(HubTooNew, match=r"newer Soloist \(schema 999"):
+        await at(tmp_path / "hub.db").open()
+
+
+async def test_a_file_that_cannot_be_written_is_said_to_be_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Not by permissions, which do not hold back a superuser.
+    open_writer(tmp_path / "hub.db", 0).close()
+    real = sqlite3.connect
+
+    def read_only(path: Path, **options: object) -> sqlite3.Connection:
+        return real(f"file:{path}?mode=ro", uri=True, **options)  # type: ignore[call-overload, no-any-return]
+
+    monkeypatch.setattr(sqlite3, "connect", read_only)
+    with pytest.raises(StoreUnavailable, match=r"cannot be written\. Give this user write access"):
+        await at(tmp_path / "hub.db").open()
+
+
+def test_the_writer_syncs_every_commit(connection: sqlite3.Connection) -> None:
+    assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
+
+
+def test_a_reader_cannot_write(connection: sqlite3.Connection, tmp_path: Path) -> None:
+    with (
+        closing(open_reader(tmp_path / "hub.db")) as reader,
+        pytest.raises(sqlite3.OperationalError, match="readonly"),
+    ):
+        reader.execute("DELETE FROM hubs")
+
+
+def test_migrations_are_applied_once_and_noted(
+    connection: sqlite3.Connection, tmp_path: Path
+) -> None:
+    applied = "SELECT version, name, applied_at FROM schema_migrations"
+    known = migrations.load("soloist.stores.sqlite")
+    assert connection.execute(applied).fetchall() == [(m.version, m.name, 0) for m in known]
+    open_writer(tmp_path / "hub.db", 1).close()
+    assert len(connection.execute(applied).fetchall()) == len(known)
+
+
+def test_all_migrations_applied_equal_the_schema(connection: sqlite3.Connection) -> None:
+    tables: dict[str, set[str]] = {}
+    for (table,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'"):
+        columns = connection.execute(f"PRAGMA table_info({table})").fetchall()
+        tables[table] = {column[1] for column in columns}
+    assert {name: columns for name, columns in tables.items() if name != "sqlite_sequence"} == {
+        "schema_migrations": {"version", "name", "applied_at"},
+        "hubs": {"hub_id", "name", "created_at"},
+        "instances": {
+            "generation",
+            "hub_id",
+            "instance_id",
+            "name",
+            "version",
+            "created_at",
+            "input",
+        },
+        "executions": {
+            "generation",
+            "hub_id",
+            "execution_id",
+            "status",
+            "owner",
+            "epoch",
+            "due_at",
+            "updated_at",
+            "history_length",
+            "custom_status",
+            "output",
+            "failure",
+        },
+        "history": {"generation", "sequence", "codec", "events"},
+        "inbox": {"message_id", "generation", "terminates", "event"},
+        "hosts": {
+            "host_id",
+            "hub_id",
+            "name",
+            "process_id",
+            "machine",
+            "joined_at",
+            "expires_at",
+        },
+        "access_keys": {"hub_id", "scope", "name", "value", "created_at"},
+    }
+
+
+FRAGMENTS = {"RECORD", "_FENCE", "_LET_GO"}
+HOT = {
+    name: statement
+    for module in (writes, reads)
+    for name, statement in vars(module).items()
+    if name.isupper() and isinstance(statement, str) and name not in FRAGMENTS
+}
+
+
+@pytest.mark.parametrize("name", sorted(HOT))
+def test_every_statement_finds_its_rows_by_an_index(
+    connection: sqlite3.Connection, name: str
+) -> None:
+    statement = HOT[name]
+    places = 3 if "?3" in statement else 2 if "?2" in statement else statement.count("?")
+    plan = connection.execute(f"EXPLAIN QUERY PLAN {statement}", [1] * places).fetchall()
+    scans = [step[3] for step in plan if step[3].startswith("SCAN")]
+    assert [each for each in scans if each != "SCAN sqlite_sequence"] == []
+    assert not any("TEMP B-TREE FOR ORDER BY" in step[3] for step in plan if name == "_DUE")
+
+
+@pytest.mark.parametrize("name", ["_DUE", "_NEXT_DUE_AT"])
+def test_due_instances_are_found_by_the_index_of_due_ones(
+    connection: sqlite3.Connection, name: str
+) -> None:
+    plan = connection.execute(f"EXPLAIN QUERY PLAN {HOT[name]}", [1] * HOT[name].count("?"))
+    assert any("executions_due" in step[3] for step in plan.fetchall())
