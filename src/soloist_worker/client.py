@@ -16,11 +16,12 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from soloist_worker.frames import Message
+from soloist_worker.frames import MAX_FRAME_BYTES, Message
 
 _CLIENT_MODULE = "azure.durable_functions.models.DurableOrchestrationClient"
 _BASE_KEY = "rpcBaseUrl"
 _CONFLICT = 409
+_MAX_DATA_CHARACTERS = MAX_FRAME_BYTES // 8  # JSON may need six bytes for one character
 
 _current: contextvars.ContextVar[Transport] = contextvars.ContextVar("soloist_transport")
 _latest: list[Transport] = []
@@ -73,6 +74,8 @@ class Transport:
 
     async def request(self, method: str, target: str, data: str | None) -> tuple[int, Any]:
         """Ask the host; return the status and the decoded body."""
+        if data is not None and len(data) > _MAX_DATA_CHARACTERS:
+            raise ValueError(f"A payload of {len(data)} characters cannot be sent to the host.")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Message] = loop.create_future()
         call = next(self._numbers)

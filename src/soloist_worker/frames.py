@@ -19,10 +19,6 @@ _LENGTH_BYTES = 4
 _encode = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":")).encode
 
 
-class FrameTooLarge(ValueError):
-    """A single message exceeds what a frame may hold."""
-
-
 class FrameReader:
     """Reads frames from a socket; one thread at a time."""
 
@@ -50,6 +46,10 @@ class FrameReader:
         messages: list[Message] = json.loads(body.decode("utf-8"))
         return messages
 
+    def close(self) -> None:
+        """Read no more."""
+        self._stream.close()
+
 
 class FrameWriter:
     """Writes messages from any thread.
@@ -72,13 +72,18 @@ class FrameWriter:
             if self._is_writing:
                 return
             self._is_writing = True
-        while True:
-            with self._lock:
-                batch, self._waiting = self._waiting, []
-                if not batch:
-                    self._is_writing = False
-                    return
-            self._write(batch)
+        try:
+            while batch := self._take():
+                self._write(batch)
+        except BaseException:
+            self._is_writing = False
+            raise
+
+    def _take(self) -> list[Message]:
+        with self._lock:
+            batch, self._waiting = self._waiting, []
+            self._is_writing = bool(batch)
+            return batch
 
     def _write(self, batch: list[Message]) -> None:
         # Lone surrogates, legal in Python's text, are not legal in a frame.
@@ -93,19 +98,18 @@ class FrameWriter:
 
     def _write_less(self, batch: list[Message]) -> None:
         if len(batch) == 1:
-            self._write([refusal(batch[0], self._max_frame_bytes)])
+            answer = refusal(batch[0], self._max_frame_bytes)
+            if answer is not None:
+                self._write([answer])
             return
         half = len(batch) // 2
         self._write(batch[:half])
         self._write(batch[half:])
 
 
-def refusal(message: Message, max_frame_bytes: int) -> Message:
-    """Return the answer that says that the true answer is too large to send.
-
-    Raises:
-        FrameTooLarge: the message is not an answer to a question of the host.
-    """
+def refusal(message: Message, max_frame_bytes: int) -> Message | None:
+    """Return the answer that says that the true answer is too large to send; ``None`` when the
+    host does not wait for one."""
     kind = message["kind"]
     text = f"What came out is larger than {max_frame_bytes} bytes and cannot be sent to the host."
     details = {"message": text, "error_type": "", "stack_trace": ""}
@@ -117,4 +121,4 @@ def refusal(message: Message, max_frame_bytes: int) -> Message:
         return {"kind": kind, "call": message["call"], "result": None, "failure": details}
     if kind == "http_done":
         return {"kind": "http_failed", "call": message["call"], "failure": details}
-    raise FrameTooLarge(text)
+    return None

@@ -86,7 +86,7 @@ class Oracle:
         }
         try:
             text = self._handle(json.dumps(context))
-        except Exception as error:  # noqa: BLE001  # that is how the SDK answers
+        except Exception as error:  # that is how the SDK answers
             text = str(error)
             message, label, tail = text.partition(_LABEL)
             if not label:

@@ -60,7 +60,7 @@ def test_what_is_missing_fails_the_instance_by_name(name: str) -> None:
 def failing(context: Any) -> Code:
     try:
         yield context.call_activity("A")
-    except Exception as error:  # noqa: BLE001  # the only class there is
+    except Exception as error:  # the only class there is
         return [type(error).__name__, str(error)]
 
 
@@ -101,27 +101,25 @@ def test_states_are_the_sdks_own() -> None:
 
 
 def test_a_decorated_activity_is_called_by_its_python_name() -> None:
-    app = df.Blueprint()
-
-    @app.activity_trigger(input_name="x", activity="Other")  # type: ignore[untyped-decorator]
     def mine(x: int) -> int:
         return x
 
+    declared = df.Blueprint().activity_trigger(input_name="x", activity="Other")(mine)
+
     def code(context: Any) -> Code:
-        yield context.call_activity(mine, 1)
+        yield context.call_activity(declared, 1)
 
     (action,) = Story(code).turn(started())["actions"]
     assert action["name"] == "mine"
 
 
 def test_only_an_activity_can_be_called_as_one() -> None:
-    app = df.Blueprint()
-
-    @app.orchestration_trigger(context_name="context")  # type: ignore[untyped-decorator]
     def other(context: Any) -> None: ...
 
+    declared = df.Blueprint().orchestration_trigger(context_name="context")(other)
+
     def code(context: Any) -> Code:
-        yield context.call_activity(other)
+        yield context.call_activity(declared)
 
     (end,) = Story(code).turn(started())["actions"]
     assert "'other'" in end["failure"]["message"]
