@@ -58,7 +58,10 @@ class Store(Protocol):
         """
 
     async def renew(self, host_id: int) -> bool:
-        """Prolong all leases of the host; ``False`` when it was already considered gone."""
+        """Prolong all leases of the host; ``False`` when it was already considered gone.
+
+        A host is gone from the moment its leases expire, taken over or not; it must join again.
+        """
 
     async def leave(self, host_id: int) -> None:
         """Give back every lease of the host and forget it."""
@@ -90,7 +93,9 @@ class Store(Protocol):
     async def lease(self, host_id: int, limit: int) -> LeaseGrant:
         """Lease up to ``limit`` due instances to the host, the longest due first.
 
-        Instances of hosts whose leases expired are due. Also tells of mail and of the next time.
+        Instances of hosts whose leases expired are due as after a release. Also tells of mail and
+        of the next time, which is past when more is due than ``limit``. A host that is gone is
+        granted nothing.
         """
 
     async def release(self, generation: int, epoch: int) -> None:

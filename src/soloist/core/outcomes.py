@@ -15,7 +15,9 @@ from soloist.core.status import RuntimeStatus
 class NextExecution(msgspec.Struct, frozen=True):
     """What continue-as-new puts in the place of the execution that ends.
 
-    ``carried`` enters the instance's inbox ahead of anything that arrives later.
+    ``carried`` enters the instance's inbox ahead of all that waits there or arrives later. Where
+    something is carried, messages that wait are numbered anew behind it: whoever holds the
+    instance must then read its inbox again from the start.
     """
 
     execution_id: str
