@@ -62,6 +62,7 @@ class FrameWriter:
         self._connection = connection
         self._max_frame_bytes = max_frame_bytes
         self._lock = threading.Lock()
+        self._is_quiet = threading.Condition(self._lock)
         self._waiting: list[Message] = []
         self._is_writing = False
 
@@ -76,13 +77,25 @@ class FrameWriter:
             while batch := self._take():
                 self._write(batch)
         except BaseException:
-            self._is_writing = False
+            self._rest()
             raise
+
+    def flush(self, timeout_seconds: float) -> None:
+        """Wait until everything that was posted is written, or the time is over."""
+        with self._is_quiet:
+            self._is_quiet.wait_for(lambda: not self._is_writing, timeout_seconds)
+
+    def _rest(self) -> None:
+        with self._is_quiet:
+            self._is_writing = False
+            self._is_quiet.notify_all()
 
     def _take(self) -> list[Message]:
         with self._lock:
             batch, self._waiting = self._waiting, []
-            self._is_writing = bool(batch)
+            if not batch:
+                self._is_writing = False
+                self._is_quiet.notify_all()
             return batch
 
     def _write(self, batch: list[Message]) -> None:

@@ -21,6 +21,7 @@ from soloist_worker.frames import FrameReader, FrameWriter
 from soloist_worker.worker import Worker
 
 _EXIT_BROKEN = 70
+_FLUSH_SECONDS = 5.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,7 +41,8 @@ def _serve(connection: socket.socket) -> None:
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     imports: SimpleQueue[Callable[[], None]] = SimpleQueue()
-    worker = Worker(FrameWriter(connection).post, loop=loop, load_in=imports.put, owns_process=True)
+    writer = FrameWriter(connection)
+    worker = Worker(writer.post, loop=loop, load_in=imports.put, owns_process=True)
 
     def stop() -> None:
         # Either place may be the one where the main thread waits.
@@ -57,6 +59,7 @@ def _serve(connection: socket.socket) -> None:
         loop.run_forever()
     finally:
         worker.close()
+        writer.flush(_FLUSH_SECONDS)
         _flush()
 
 

@@ -120,7 +120,8 @@ class Worker:
         job()
 
     def close(self) -> None:
-        """End the worker's threads, without waiting for functions that still run."""
+        """End the worker's threads, without waiting for functions that still run: what they come
+        to is no longer sent."""
         if self._is_closed:
             return
         self._is_closed = True
@@ -137,7 +138,8 @@ class Worker:
     # Messages out.
 
     def _answer(self, messages: list[Message]) -> None:
-        self._send(messages)
+        if not self._is_closed:
+            self._send(messages)
         with self._lock:
             self._unanswered -= len(messages)
             job = self._when_idle if self._unanswered == 0 else None
