@@ -51,10 +51,10 @@ def configure_logging(
     structlog.configure(
         processors=[*common, *last],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
-        logger_factory=structlog.WriteLoggerFactory(file=out),
+        logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", _Unbreakable(out))),
         cache_logger_on_first_use=False,  # tests and a reload configure again
     )
-    handler = logging.StreamHandler(out)
+    handler = logging.StreamHandler(_Unbreakable(out))
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*common, structlog.stdlib.add_logger_name],
@@ -83,6 +83,25 @@ def without_secrets(text: str) -> str:
     return _CODE_IN_QUERY.sub(rf"\g<1>{_BLOT}", text)
 
 
+class _Unbreakable:
+    """A stream whose loss stops nobody: a host must not end because no one reads its log."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        try:
+            self._stream.write(text)
+        except (OSError, ValueError):
+            return  # gone, or closed
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except (OSError, ValueError):
+            return  # gone, or closed
+
+
 def _renderers(as_json: bool, out: TextIO) -> list[Processor]:
     if as_json:
         return [
@@ -91,7 +110,13 @@ def _renderers(as_json: bool, out: TextIO) -> list[Processor]:
             structlog.processors.JSONRenderer(default=str),
         ]
     if out.isatty():
-        return [blot_secrets, structlog.dev.ConsoleRenderer(colors=True, timestamp_key="at")]
+        console = structlog.dev.ConsoleRenderer(
+            colors=True,
+            timestamp_key="at",
+            # The others print local variables, among them what nobody should read.
+            exception_formatter=structlog.dev.plain_traceback,
+        )
+        return [structlog.processors.format_exc_info, blot_secrets, console]
     return [structlog.processors.format_exc_info, blot_secrets, _as_line]
 
 

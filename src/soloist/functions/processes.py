@@ -75,7 +75,10 @@ def process_links(
     """Return a starter of worker processes that run under ``python`` with ``environment``."""
 
     async def open_link(receiver: Receiver) -> Link:
-        ours, theirs = socket.socketpair()
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError as error:
+            raise AppLoadFailed(f"The worker cannot be reached: {error}.") from error
         wire = _Wire(receiver)
         try:
             await asyncio.get_running_loop().create_connection(lambda: wire, sock=ours)

@@ -12,11 +12,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import count
 
 import msgspec
 
-from soloist.errors import AppError, AppLoadFailed, WorkerLost
+from soloist.errors import AppError, AppLoadFailed, WorkerAbsent, WorkerLost
 from soloist.functions.clientdesk import ClientDesk
 from soloist.functions.links import Link, OpenLink
 from soloist.telemetry import logger
@@ -85,6 +86,7 @@ class Seat:
         self._link: Link | None = None
         self._is_up = asyncio.Event()
         self._is_closed = False
+        self._closing = asyncio.Event()
         self._loading: asyncio.Future[Loaded] | None = None
         self._lost: asyncio.Future[str] | None = None
         self._keeper: asyncio.Task[None] | None = None
@@ -120,12 +122,12 @@ class Seat:
             try:
                 await asyncio.wait_for(self._is_up.wait(), self._limits.wait_seconds)
             except TimeoutError:
-                raise WorkerLost(
+                raise WorkerAbsent(
                     f"Worker {self.index} did not come back within"
                     f" {self._limits.wait_seconds:g} s; the log says why."
                 ) from None
         if self._is_closed:
-            raise WorkerLost(_STOPPING)
+            raise WorkerAbsent(_STOPPING)
 
     def next_call(self) -> int:
         """Return a number for the next question."""
@@ -139,7 +141,7 @@ class Seat:
             WorkerLost: nobody is there to be asked.
         """
         if self._link is None or self._is_closed:
-            raise WorkerLost(_STOPPING if self._is_closed else "The worker has just been lost.")
+            raise WorkerAbsent(_STOPPING if self._is_closed else "The worker has just been lost.")
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self.answers[question.call] = future
         self._link.send(question)
@@ -154,13 +156,20 @@ class Seat:
         """End the worker and let every waiting call fail; closing twice does nothing."""
         self._is_closed = True
         self._is_up.set()  # whoever waits learns that nobody will come
-        if self._keeper is not None:
-            self._keeper.cancel()
-            await asyncio.gather(self._keeper, return_exceptions=True)
-        if self._link is not None:
-            await self._link.close()
-            self._link = None
-        self._fail_all(_STOPPING)
+        # The keeper is told, not cancelled: a worker that it is just starting must be ended.
+        self._closing.set()
+        if self._loading is not None and not self._loading.done():
+            self._loading.set_exception(AppLoadFailed(_STOPPING))
+        if self._lost is not None and not self._lost.done():
+            self._lost.set_result("is no longer needed")
+        try:
+            if self._keeper is not None:
+                await self._keeper
+        finally:
+            if self._link is not None:
+                await self._link.close()
+                self._link = None
+            self._fail_all(_STOPPING)
 
     # What the link says.
 
@@ -207,9 +216,11 @@ class Seat:
         loop = asyncio.get_running_loop()
         self._loading = loop.create_future()
         self._lost = loop.create_future()
-        link = await self._open_link(self)
+        link = await self._opened()
         self._link = link
         try:
+            if self._is_closed:
+                raise AppLoadFailed(_STOPPING)
             link.send(self._load)
             loaded = await asyncio.wait_for(self._loading, self._limits.load_seconds)
             if self._lost.done():
@@ -225,10 +236,21 @@ class Seat:
         self._is_up.set()
         return loaded
 
+    async def _opened(self) -> Link:
+        """Open a link whole, also when we are cancelled: no process is left half started."""
+        opening = asyncio.ensure_future(self._open_link(self))
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            await asyncio.wait((opening,))
+            if opening.exception() is None:
+                await opening.result().close()
+            raise
+
     async def _keep(self) -> None:
         loop = asyncio.get_running_loop()
         deaths = 0
-        while True:
+        while not self._is_closed:
             assert self._lost is not None
             up_at = loop.time()
             reason = await self._lost
@@ -236,9 +258,9 @@ class Seat:
             deaths = await self._replace(f"The worker {reason}", deaths)
 
     async def _replace(self, why: str, deaths: int) -> int:
-        """Try until a new worker is up; return the early deaths by then."""
+        """Try until a new worker is up or the seat is closed; return the early deaths by then."""
         traceback = ""
-        while True:
+        while not self._is_closed:
             pause = self._limits.backoff_seconds(deaths)
             is_looping = deaths >= _LOOPING_DEATHS
             _log.log(
@@ -250,7 +272,8 @@ class Seat:
                 next_in_seconds=pause,
                 exception=traceback or None,
             )
-            await asyncio.sleep(pause)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), pause)
             try:
                 await self._seat_worker()
             except AppLoadFailed as error:
@@ -258,7 +281,8 @@ class Seat:
                 deaths += 1
             else:
                 _log.info("The worker is back", worker=self.index, pid=self.pid)
-                return deaths
+                break
+        return deaths
 
     def _on_loaded(self, message: Loaded | LoadFailed) -> None:
         if self._loading is None or self._loading.done():

@@ -10,7 +10,7 @@ import msgspec
 from soloist.contracts.executor import ActivityCall, ActivityResult, Episode, HistoryNeeded
 from soloist.core.actions import EpisodeResult
 from soloist.core.failures import FailureDetails
-from soloist.errors import AppError, AppLoadFailed, WorkerLost
+from soloist.errors import AppError, AppLoadFailed, WorkerAbsent, WorkerLost
 from soloist.functions.clientdesk import ClientDesk, Management
 from soloist.functions.links import OpenLink
 from soloist.functions.seats import Answer, Seat, SeatLimits
@@ -205,8 +205,13 @@ class WorkerPool:
 
     async def close(self) -> None:
         """End every worker; calls in flight raise ``WorkerLost``. Closing twice does nothing."""
-        await asyncio.gather(*(seat.close() for seat in self._seats))
+        results = await asyncio.gather(
+            *(seat.close() for seat in self._seats), return_exceptions=True
+        )
         await self._desk.close()
+        for result in results:
+            if result is not None:
+                raise result
 
     async def _least_busy(self) -> Seat:
         if self._count == 1:
@@ -225,7 +230,7 @@ class WorkerPool:
             for task in done:
                 if task.exception() is None:
                     return waits[task]
-            raise WorkerLost("No worker came back in time; the log says why.")
+            raise WorkerAbsent("No worker came back in time; the log says why.")
         finally:
             for task in waits:
                 task.cancel()
