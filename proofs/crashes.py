@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import random
+import signal
 import tempfile
 import time
 from collections import Counter
@@ -71,6 +72,7 @@ class Crashes:
         self._ledger = folder / "ledger.txt"
         self._ledger.touch()
         self._tokens = 0
+        self._ids: dict[str, str] = {}
         self.tally = Tally()
 
     def run(self, rounds: int) -> Tally:
@@ -117,7 +119,9 @@ class Crashes:
                 await asyncio.sleep(self._random.uniform(0.0, 1.0))
                 await asyncio.to_thread(host.kill)
             await asyncio.gather(*callers)
-        await asyncio.to_thread(host.wait)
+        code = await asyncio.to_thread(host.wait)
+        if code != -signal.SIGKILL:
+            self.tally.violations.append(f"the host ended by itself with code {code}")
 
     async def _call(self, http: httpx.AsyncClient) -> None:
         while True:
@@ -126,6 +130,7 @@ class Crashes:
             is_shared = self._random.random() < 0.5
             shared = f"shared-{self._random.randrange(SHARED_IDS)}"
             instance_id = shared if is_shared else f"own-{token}"
+            self._ids[token] = instance_id
             try:
                 answer = await http.post(
                     f"/orchestrators/Work/{instance_id}", json={"token": token}
@@ -187,7 +192,9 @@ class Crashes:
         self.tally.violations += [f"{record.instance_id} {text}" for text in complaints]
 
     def _judge_starts(self, seen: dict[str, InstanceRecord]) -> None:
-        ledger = set(self._ledger.read_text().splitlines())
+        lines = self._ledger.read_text().splitlines()
+        self._judge_turns(lines)
+        ledger = set(lines)
         for token, instance_id in self.tally.accepted.items():
             if f"ended {token}" not in ledger:
                 self.tally.violations.append(f"{token} was accepted and never ended")
@@ -197,6 +204,17 @@ class Crashes:
         for line in ledger:
             if line.split()[1] not in known:
                 self.tally.violations.append(f"a refused start ran all the same: {line}")
+
+    def _judge_turns(self, lines: list[str]) -> None:
+        """One instance at a time: no start of an id does anything after a later one began."""
+        begun: dict[str, list[str]] = {}
+        for line in lines:
+            token = line.split()[1]
+            turns = begun.setdefault(self._ids.get(token, token), [])
+            if token in turns[:-1]:
+                self.tally.violations.append(f"{line} after {turns[-1]} began")
+            elif token not in turns:
+                turns.append(token)
 
 
 def prove(rounds: int, seed: int) -> Tally:

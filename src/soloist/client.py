@@ -7,7 +7,6 @@ only road from a face to the store, so one rule holds at every door.
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import timedelta
 from typing import Protocol
 from uuid import uuid4
 
@@ -24,7 +23,7 @@ from soloist.core.instances import (
     StartRequest,
 )
 from soloist.core.payloads import exceeds, size_bytes
-from soloist.core.policy import StartPolicy
+from soloist.core.policy import StartDecision, StartPolicy
 from soloist.errors import FunctionNotFound, InstanceNotFound, InvalidRequest, PayloadTooLarge
 
 DEFAULT_MAX_PAYLOAD_BYTES = 4 * 1024 * 1024
@@ -101,10 +100,10 @@ class Client:
         )
         receipt = await self._store.start(request, self._wakeups.claimant())
         if receipt.replaced is not None:
-            self._wakeups.mail(receipt.replaced)
+            self._wakeups.replaced(receipt.replaced)
         if receipt.lease is not None:
             self._wakeups.granted(receipt.lease)
-        else:
+        elif receipt.decision is not StartDecision.RETURN:
             self._wakeups.work_waits()
         return receipt
 
@@ -114,7 +113,7 @@ class Client:
         Raises:
             InstanceNotFound: there is none of that id.
         """
-        record = await self._store.read(instance_id)
+        record = await self._store.read(_checked_text("The instance ID", instance_id))
         if record is None:
             raise InstanceNotFound(instance_id)
         return record
@@ -140,6 +139,7 @@ class Client:
         """
         if not name or len(name) > MAX_NAME_LENGTH:
             raise InvalidRequest(f"An event name has 1 to {MAX_NAME_LENGTH} characters.")
+        _checked_text("The event's name", name)
         payload = self._bounded("The event's data", input)
         await self._deliver(instance_id, EventRaised(self._clock.now(), name, payload))
 
@@ -169,13 +169,13 @@ class Client:
             InstanceNotFound: there is none of that id.
         """
         pause = _FIRST_POLL_SECONDS
-        deadline = self._clock.now() + timedelta(seconds=timeout_seconds)
+        remaining = timeout_seconds  # counted in pauses: a clock set back must not prolong it
         while True:
             record = await self.status(instance_id)
-            remaining = (deadline - self._clock.now()).total_seconds()
             if record.status.is_terminal or remaining <= 0:
                 return record
             await self._clock.sleep(min(pause, remaining))
+            remaining -= pause
             pause = min(pause * 2, _LAST_POLL_SECONDS)
 
     async def _deliver(self, instance_id: str, event: InboxEvent) -> None:
@@ -189,16 +189,28 @@ class Client:
         return check_instance_id(instance_id, self._max_instance_id_length)
 
     def _bounded(self, what: str, payload: str | None) -> str | None:
-        if payload is not None and exceeds(payload, self._max_payload_bytes):
+        if payload is None:
+            return None
+        if exceeds(payload, self._max_payload_bytes):
             raise PayloadTooLarge(what, size_bytes(payload), self._max_payload_bytes)
-        return payload
+        return _checked_text(what, payload)
 
     def _resolved(self, name: str) -> str:
         if not name or len(name) > MAX_NAME_LENGTH:
             raise InvalidRequest(f"A function name has 1 to {MAX_NAME_LENGTH} characters.")
+        _checked_text("The function's name", name)
         if self._orchestrators is None:
             return name
         resolved = self._orchestrators.resolve(name)
         if resolved is None:
             raise FunctionNotFound(name, "orchestrator", tuple(self._orchestrators.names()))
         return resolved
+
+
+def _checked_text(what: str, text: str) -> str:
+    """Return ``text``, or refuse halves of surrogate pairs, which no database can hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidRequest(f"{what} is not valid Unicode text: {error.reason}.") from error
+    return text

@@ -15,6 +15,7 @@ face needs to translate an error into its own protocol.
     ├── AppError                  the user's Function app is at fault
     │   ├── AppLoadFailed             it cannot be imported or describes itself wrongly
     │   └── WorkerLost                its process died while working
+    │       └── WorkerAbsent              there was no process to give the work to
     ├── HubError                  the task hub or its data is at fault
     │   ├── HubInUse                  another host process runs this hub
     │   ├── HubTooNew                 written by a newer Soloist
@@ -165,6 +166,10 @@ class WorkerLost(AppError):
     """The process that ran the user's code died before it answered."""
 
     kind = Kind.UNAVAILABLE
+
+
+class WorkerAbsent(WorkerLost):
+    """No process was there to take the work: it has certainly not run."""
 
 
 class HubError(SoloistError):

@@ -199,9 +199,17 @@ async def test_a_host_that_did_not_renew_in_time_is_gone(world: World) -> None:
     host_id = await store.join("host")
     await store.start(world.request(), None)
     world.clock.advance(LEASE_SECONDS)
-    assert not await store.renew(host_id)
     assert (await store.lease(host_id, 10)).leases == ()
-    assert not await store.renew(host_id)
+
+
+async def test_a_host_that_renews_late_keeps_what_nobody_took_over(world: World) -> None:
+    store = await world.opened()
+    host_id = await store.join("host")
+    receipt = await store.start(world.request(), host_id)
+    assert receipt.lease is not None
+    world.clock.advance(LEASE_SECONDS * 10)
+    assert await store.renew(host_id)
+    assert await store.commit(world.step(receipt.lease))
 
 
 async def test_a_host_that_joins_again_finds_what_it_held_before(world: World) -> None:

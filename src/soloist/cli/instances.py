@@ -190,12 +190,16 @@ def _checked_json(payload: str | None) -> str | None:
     if payload is None:
         return None
     try:
-        json.loads(payload)
+        json.loads(payload, parse_constant=_refuse_constant)
     except ValueError as error:
         raise click.BadParameter(
             f"{payload[:80]!r} is not JSON ({error}). A text needs quotes of its own: '\"text\"'."
         ) from error
     return payload
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not in the JSON standard")
 
 
 def _moment(at: datetime) -> str:

@@ -20,6 +20,7 @@ from soloist.app import (
     DEFAULT_PORT,
     Host,
     HostOptions,
+    default_store_url,
     is_loopback,
     open_host,
     read_app_files,
@@ -136,11 +137,10 @@ async def _serve(options: HostOptions, how: StartOptions) -> int:
         port = listener.getsockname()[1]
         options = msgspec.structs.replace(options, port=port)
         origin = f"http://{_host_in_url(options.host)}:{port}"
-        path = store_path(options.store_url) if options.store_url else None
-        path = path or files.app_dir / ".soloist" / "hub.db"
-        is_new = not path.exists()
+        path = store_path(options.store_url or default_store_url(files.app_dir))
+        is_new = path is None or not path.exists()
         host = await open_host(options, origin)
-        _announce(host, origin, is_new=is_new)
+        _announce(host, origin, options.host, is_new=is_new)
         server = _Server(
             uvicorn.Config(
                 host.web,
@@ -231,7 +231,7 @@ def _host_in_url(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _announce(host: Host, origin: str, *, is_new: bool) -> None:
+def _announce(host: Host, origin: str, address: str, *, is_new: bool) -> None:
     """Print the functions with their URLs, as ``func start`` does, and where the hub lies."""
     click.echo(
         f"\nTask hub '{host.task_hub}' {'is made' if is_new else 'lies'} in {host.store_url}"
@@ -253,7 +253,7 @@ def _announce(host: Host, origin: str, *, is_new: bool) -> None:
     click.echo(f"\nManagement API: {origin}/runtime/webhooks/durabletask")
     if host.keys.is_enforced:
         click.echo("Access keys are asked for; 'soloist keys list' prints them.")
-    elif not is_loopback(origin.split("//")[1].rsplit(":", 1)[0]):
+    elif not is_loopback(address):
         click.secho("warning: bound off loopback without access keys.", fg="yellow", err=True)
     click.echo("Ctrl-C stops.\n")
 

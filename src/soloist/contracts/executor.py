@@ -66,6 +66,7 @@ class Executor(Protocol):
         Raises:
             HistoryNeeded: ``past`` was ``None`` and the session is not held at ``position``.
             WorkerLost: the process died; the episode may be run again.
+            WorkerAbsent: there is no process; the same, and nothing has run.
         """
 
     async def run_activity(self, call: ActivityCall) -> ActivityResult:

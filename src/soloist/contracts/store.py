@@ -58,7 +58,7 @@ class Store(Protocol):
         """
 
     async def renew(self, host_id: int) -> bool:
-        """Prolong all leases of the host; ``False`` when it was already considered gone.
+        """Prolong all leases of the host, also late while nobody took them over; ``False`` when it was already considered gone.
 
         A host is gone from the moment its leases expire, taken over or not; it must join again.
         """

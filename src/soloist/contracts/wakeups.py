@@ -28,6 +28,9 @@ class WakeUps(Protocol):
     def mail(self, generation: int) -> None:
         """A message was delivered to an instance which this host may hold."""
 
+    def replaced(self, generation: int) -> None:
+        """An instance was replaced: whatever this host still does for it is in vain."""
+
     def work_waits(self) -> None:
         """Something is due that no host holds."""
 
@@ -44,6 +47,9 @@ class NoWakeUps:
 
     def mail(self, generation: int) -> None:
         """Whoever holds the instance finds the message by polling."""
+
+    def replaced(self, generation: int) -> None:
+        """Whoever holds the instance finds out at its next commit."""
 
     def work_waits(self) -> None:
         """Whoever has room finds the work by polling."""

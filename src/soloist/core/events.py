@@ -18,6 +18,7 @@ import msgspec
 
 from soloist.core.failures import FailureDetails
 from soloist.core.status import RuntimeStatus
+from soloist.errors import HistoryCorrupt
 
 CODEC_VERSION = 1
 """Stored beside every encoded history row, so that a later format can tell an older one."""
@@ -137,7 +138,10 @@ def encode_events(events: Iterable[HistoryEvent]) -> str:
 
 def decode_events(text: str) -> tuple[HistoryEvent, ...]:
     """Return the events of one JSON array written by :func:`encode_events`."""
-    return _history_decoder.decode(text)
+    try:
+        return _history_decoder.decode(text)
+    except msgspec.MsgspecError as error:
+        raise HistoryCorrupt(f"A history row cannot be read: {error}.") from error
 
 
 def encode_inbox_event(event: InboxEvent) -> str:
@@ -147,5 +151,8 @@ def encode_inbox_event(event: InboxEvent) -> str:
 
 def decode_inbox_event(text: str) -> InboxEvent:
     """Return the event written by :func:`encode_inbox_event`."""
-    event: InboxEvent = _inbox_decoder.decode(text)
+    try:
+        event: InboxEvent = _inbox_decoder.decode(text)
+    except msgspec.MsgspecError as error:
+        raise HistoryCorrupt(f"An inbox row cannot be read: {error}.") from error
     return event

@@ -2,6 +2,10 @@
 
 An activity belongs to the holder of its instance's lease. It has no row of its own: the history
 says that it was scheduled, so whoever takes the instance over runs it again.
+
+When a worker process dies, nobody can tell which of the activities in it was to blame. All are run
+again; one that has seen two processes die is a *suspect*, and suspects run one at a time, so that
+the guilty one soon dies alone and the innocent ones complete.
 """
 
 from __future__ import annotations
@@ -17,10 +21,12 @@ from soloist.contracts.executor import ActivityCall, ActivityResult, Executor
 from soloist.core.events import TaskCompleted, TaskFailed
 from soloist.core.failures import FailureDetails
 from soloist.core.payloads import exceeds
-from soloist.errors import WorkerLost
+from soloist.errors import WorkerAbsent, WorkerLost
 from soloist.telemetry import logger
 
 _log = logger(__name__)
+
+_LOSSES_OF_A_SUSPECT = 2
 
 
 class Caller(Protocol):
@@ -61,7 +67,9 @@ class ActivityPool:
         self._max_worker_losses = max_worker_losses
         self._max_payload_bytes = max_payload_bytes
         self._jobs: asyncio.Queue[_Job] = asyncio.Queue()
+        self._suspects: asyncio.Queue[_Job] = asyncio.Queue()
         self._runners: list[asyncio.Task[None]] = []
+        self._examiner: asyncio.Task[None] | None = None
         self._running = 0
         self._is_draining = False
         self._on_idle: Callable[[], None] = lambda: None
@@ -74,7 +82,7 @@ class ActivityPool:
     @property
     def waiting(self) -> int:
         """How many activities stand in line."""
-        return self._jobs.qsize()
+        return self._jobs.qsize() + self._suspects.qsize()
 
     def submit(self, caller: Caller, call: ActivityCall) -> None:
         """Put an activity in line."""
@@ -82,7 +90,7 @@ class ActivityPool:
         if len(self._runners) < self._concurrency and len(self._runners) < (
             self._running + self._jobs.qsize()
         ):
-            self._runners.append(asyncio.create_task(self._run_jobs()))
+            self._runners.append(asyncio.create_task(self._run_jobs(self._jobs)))
 
     def stop_taking(self, on_idle: Callable[[], None]) -> None:
         """Begin nothing more; call ``on_idle`` whenever the last running activity has ended."""
@@ -91,14 +99,15 @@ class ActivityPool:
 
     async def close(self) -> None:
         """Abandon what is running; it will be run again by whoever holds the instance next."""
-        for runner in self._runners:
+        runners = [*self._runners, self._examiner] if self._examiner else self._runners
+        for runner in runners:
             runner.cancel()
-        await asyncio.gather(*self._runners, return_exceptions=True)
+        await asyncio.gather(*runners, return_exceptions=True)
         self._runners.clear()
 
-    async def _run_jobs(self) -> None:
+    async def _run_jobs(self, jobs: asyncio.Queue[_Job]) -> None:
         while True:
-            job = await self._jobs.get()
+            job = await jobs.get()
             if job.caller.is_closed or self._is_draining:
                 continue
             self._running += 1
@@ -122,12 +131,21 @@ class ActivityPool:
             job.caller.arrive(self._completion(job.call, result))
 
     def _after_loss(self, job: _Job, error: WorkerLost) -> ActivityResult | None:
-        job.losses += 1
+        job.losses += not isinstance(error, WorkerAbsent)
         if job.losses < self._max_worker_losses:
-            self._jobs.put_nowait(job)
+            if not job.caller.is_closed:
+                self._run_again(job)
             return None
         text = f"The worker process was lost {job.losses} times while it ran. {error}"
         return ActivityResult(failure=FailureDetails(text))
+
+    def _run_again(self, job: _Job) -> None:
+        if job.losses < _LOSSES_OF_A_SUSPECT:
+            self._jobs.put_nowait(job)
+            return
+        self._suspects.put_nowait(job)
+        if self._examiner is None:
+            self._examiner = asyncio.create_task(self._run_jobs(self._suspects))
 
     def _completion(self, call: ActivityCall, result: ActivityResult) -> TaskCompleted | TaskFailed:
         now = self._clock.now()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -26,6 +26,8 @@ from soloist.telemetry import logger
 
 _log = logger(__name__)
 _MAX_RETRY_SECONDS = 60.0
+_MIN_PAUSE_SECONDS = 0.001
+_REPORT_SECONDS = 1.0
 
 
 class DrainProgress(msgspec.Struct, frozen=True):
@@ -72,6 +74,7 @@ class Engine:
         self._sessions: dict[int, Session] = {}
         self._resting: OrderedDict[int, tuple[Session, datetime]] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._returns: set[asyncio.Task[None]] = set()
         self._loops: list[asyncio.Task[None]] = []
         self._look_around = asyncio.Event()
         self._retry_seconds: dict[int, float] = {}
@@ -99,49 +102,56 @@ class Engine:
     ) -> None:
         """Let running activities end, at most ``drain_seconds``; give everything back.
 
+        However this ends, by an error or by cancelling it, no session lives on.
+
         What is not finished then is run again by the next host. ``report`` is called about once a
         second while there is something to wait for.
         """
         self._is_draining = True
-        await self._cancel(self._loops)
-        await self._drain(drain_seconds, report)
-        for session in self._sessions.values():
-            session.release()
-        await self._settle_sessions(drain_seconds)
-        await self._activities.close()
+        time_is_up = asyncio.Event()
+        patience = timedelta(seconds=max(drain_seconds, self._settings.retry_seconds))
+        alarm = self._clock.call_at(self._clock.now() + patience, time_is_up.set)
+        try:
+            await self._cancel([*self._loops, *self._returns])
+            if drain_seconds > 0:
+                await self._drain(time_is_up, report)
+            for session in self._sessions.values():
+                session.release()
+            await self._settle_sessions(time_is_up)
+        finally:
+            alarm.cancel()
+            await self._cancel([*self._loops, *self._returns, *self._tasks])
+            await self._activities.close()
+            await self._leave()
+
+    async def _leave(self) -> None:
         if self._host_id is not None:
             host_id, self._host_id = self._host_id, None
             try:
                 await self._store.leave(host_id)
-            except StoreUnavailable as error:
+            except (StoreUnavailable, Overloaded) as error:
                 _log.warning("leases left to expire", reason=str(error))
 
     async def _drain(
-        self, drain_seconds: float, report: Callable[[DrainProgress], None] | None
+        self, time_is_up: asyncio.Event, report: Callable[[DrainProgress], None] | None
     ) -> None:
-        idle = asyncio.Event()
-        self._activities.stop_taking(idle.set)
-        deadline = self._clock.now() + timedelta(seconds=drain_seconds)
-        while self._activities.running and self._clock.now() < deadline:
-            idle.clear()
+        changed = asyncio.Event()
+        self._activities.stop_taking(changed.set)
+        while self._activities.running and not time_is_up.is_set():
+            changed.clear()
             if report is not None:
                 report(DrainProgress(self._activities.running, len(self._sessions)))
-            remaining = (deadline - self._clock.now()).total_seconds()
-            await self._wait(idle, min(1.0, remaining))
+            await self._wait(changed, _REPORT_SECONDS)
 
-    async def _settle_sessions(self, drain_seconds: float) -> None:
-        settled = asyncio.Event()
-        waiting = asyncio.create_task(self._gather_sessions(settled))
-        await self._wait(settled, max(drain_seconds, self._settings.retry_seconds))
-        await self._cancel([waiting, *self._tasks])
-
-    async def _gather_sessions(self, settled: asyncio.Event) -> None:
-        while self._tasks:
-            await asyncio.wait(set(self._tasks))
-        settled.set()
+    async def _settle_sessions(self, time_is_up: asyncio.Event) -> None:
+        """Let every session finish its turn and give its lease back."""
+        over = asyncio.create_task(time_is_up.wait())
+        while self._tasks and not over.done():
+            await asyncio.wait({over, *self._tasks}, return_when=asyncio.FIRST_COMPLETED)
+        await self._cancel([over])
 
     @staticmethod
-    async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
+    async def _cancel(tasks: Sequence[asyncio.Task[Any]]) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -168,10 +178,14 @@ class Engine:
     def granted(self, lease: Lease) -> None:
         """Begin to work on a leased instance."""
         if self._is_draining:
-            self._begin(self._give_back(lease.record.generation, lease.epoch))
+            self._begin(self._give_back(lease.record.generation, lease.epoch), self._returns)
             return
         if len(self._sessions) >= self._settings.max_sessions:
+            if not self._resting:  # more were promised than there was room for
+                self._begin(self._give_back(lease.record.generation, lease.epoch), self._returns)
+                return
             self._let_go_longest_resting()
+        self.replaced(lease.record.generation)
         session = Session(lease, self._tools)
         self._sessions[session.generation] = session
         self._begin(self._host(session))
@@ -184,6 +198,12 @@ class Engine:
         else:
             self.work_waits()
 
+    def replaced(self, generation: int) -> None:
+        """Drop a session whose lease is lost: its code is run no more."""
+        session = self._sessions.get(generation)
+        if session is not None:
+            session.abandon()
+
     def work_waits(self) -> None:
         """Look for due instances now rather than at the next poll, if there is room for them."""
         if self._room() > 0:
@@ -195,27 +215,27 @@ class Engine:
 
     async def _host(self, session: Session) -> None:
         """Run a session to its end and clean up behind it."""
+        end = SessionEnd.FAILED
         try:
-            end = await session.run()
-        except asyncio.CancelledError:
-            raise
-        except HistoryCorrupt as error:
-            end = SessionEnd.FAILED
-            await self._condemn(session, error)
-        except StoreUnavailable as error:
-            end = SessionEnd.FAILED
+            try:
+                end = await session.run()
+            except HistoryCorrupt as error:
+                await self._condemn(session, error)
+                end = SessionEnd.OVER
+        except (StoreUnavailable, Overloaded) as error:
             _log.warning("store unavailable", instance_id=session.instance_id, reason=str(error))
         except Exception:  # noqa: BLE001  # whatever it was, the lease is given back
-            end = SessionEnd.FAILED
             _log.exception("session failed", instance_id=session.instance_id)
         finally:
-            self._resting.pop(session.generation, None)
             if self._sessions.get(session.generation) is session:
                 del self._sessions[session.generation]
+                self._resting.pop(session.generation, None)
         if end is SessionEnd.FAILED:
-            await self._give_back_later(session)
+            self._begin(self._give_back_later(session), self._returns)
         else:
             self._retry_seconds.pop(session.generation, None)
+        if end is SessionEnd.STALE:  # a lease that is no longer ours is not touched by this
+            self._begin(self._give_back(session.generation, session.epoch), self._returns)
         if self._due_instances:
             self._look_around.set()
 
@@ -257,7 +277,7 @@ class Engine:
         while True:
             try:
                 await self._store.release(generation, epoch)
-            except StoreUnavailable:
+            except (StoreUnavailable, Overloaded):
                 await self._clock.sleep(self._settings.retry_seconds)
             else:
                 self._look_around.set()
@@ -317,7 +337,7 @@ class Engine:
         pause = self._settings.poll_seconds
         if grant.next_due_at is not None:
             until_due = (grant.next_due_at - self._clock.now()).total_seconds()
-            pause = max(0.0, min(pause, until_due)) if limit else pause
+            pause = max(_MIN_PAUSE_SECONDS, min(pause, until_due)) if limit else pause
         await self._wait(self._look_around, pause)
 
     async def _renew_once(self) -> None:
@@ -326,6 +346,8 @@ class Engine:
         host_id = self._host_id
         if host_id is not None and not await self._store.renew(host_id):
             _log.warning("this host was considered gone; it joins again", host=self._name)
+            for session in self._sessions.values():
+                session.abandon()
             self._host_id = await self._store.join(self._name)
 
     async def _wait(self, event: asyncio.Event, seconds: float) -> None:
@@ -340,7 +362,10 @@ class Engine:
         finally:
             alarm.cancel()
 
-    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+    def _begin(
+        self, work: Coroutine[Any, Any, None], tasks: set[asyncio.Task[None]] | None = None
+    ) -> None:
+        tasks = self._tasks if tasks is None else tasks
         task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)

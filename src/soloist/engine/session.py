@@ -42,7 +42,7 @@ from soloist.core.outcomes import NextExecution, Outcome
 from soloist.core.state import OrchestrationState
 from soloist.engine.activities import ActivityPool
 from soloist.engine.settings import EngineSettings
-from soloist.errors import WorkerLost
+from soloist.errors import AppError, WorkerAbsent, WorkerLost
 from soloist.telemetry import logger
 
 _log = logger(__name__)
@@ -117,13 +117,20 @@ class Session:
         self._must_release = True
         self._awake.set()
 
+    def abandon(self) -> None:
+        """Stop as soon as may be: the lease is known to be lost."""
+        self.is_closed = True
+        self._awake.set()
+
     async def run(self) -> SessionEnd:
         """Work until the instance has ended or is held no more."""
         try:
             await self._load()
             while True:
                 arrivals, consumed = await self._next_arrivals()
-                if self._must_release:
+                if self.is_closed:
+                    return SessionEnd.STALE
+                if not arrivals:
                     await self._tools.store.release(self.generation, self.epoch)
                     return SessionEnd.RELEASED
                 conclusion = await self._turn(arrivals, consumed)
@@ -160,7 +167,7 @@ class Session:
 
     async def _next_arrivals(self) -> tuple[list[Arrival], tuple[int, ...]]:
         """Wait for something to do; return it with the inbox messages that it uses up."""
-        while not self._must_release or self._completions:
+        while not self.is_closed and (not self._must_release or self._completions):
             self._awake.clear()
             if self._has_mail:
                 await self._read_inbox()
@@ -195,8 +202,6 @@ class Session:
             message = self._inbox.popleft()
             arrivals.append(message.event)
             consumed.append(message.message_id)
-        if self._completions or self._inbox:
-            self._awake.set()
         return arrivals, tuple(consumed)
 
     def _fired_timers(self) -> list[TimerFired]:
@@ -223,7 +228,8 @@ class Session:
         if not await tools.store.commit(outcome):
             _log.info("stale commit refused", instance_id=self.instance_id)
             return None
-        self._past = None
+        if turn.needs_code:
+            self._past = None
         self._end = conclusion.end
         self._carry_on(conclusion, outcome, now)
         return conclusion
@@ -294,11 +300,15 @@ class Session:
             except HistoryNeeded:
                 self._past = await self._tools.store.history(self.generation)
             except WorkerLost as error:
-                losses += 1
+                losses += not isinstance(error, WorkerAbsent)
+                if self.is_closed:
+                    raise
                 if losses >= self._tools.settings.max_worker_losses:
                     text = f"The worker process was lost {losses} times in this turn. {error}"
                     return EpisodeResult((CompleteExecution(failure=FailureDetails(text)),))
                 self._past = await self._tools.store.history(self.generation)
+            except AppError as error:
+                return EpisodeResult((CompleteExecution(failure=FailureDetails(str(error))),))
 
     async def _run_episode(self, turn: Turn) -> EpisodeResult:
         past = self._past

@@ -21,8 +21,8 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     ``max_sessions`` bounds the instances held in memory, waiting ones included; those are let go
     after ``session_idle_seconds`` or when room is needed. ``max_due_instances`` is how many
-    instances may stand in line before a start is refused. ``max_worker_losses`` is how often the
-    same work may take its worker process down before it counts as failed.
+    instances may stand in line before a start is refused. ``max_worker_losses`` is how often a
+    worker process may die under the same work before that counts as failed.
     """
 
     max_sessions: int = 2_000

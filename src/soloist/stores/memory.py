@@ -158,7 +158,7 @@ class MemoryStore:
 
     async def renew(self, host_id: int) -> bool:
         """Prolong all leases of the host."""
-        if not self._is_live(host_id):
+        if host_id not in self._hub.hosts:
             return False
         self._hub.hosts[host_id] = self._clock.now() + self._lease_span
         return True

@@ -7,6 +7,7 @@ the one it is given: a hub in a file lives on one machine.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import sqlite3
@@ -31,7 +32,7 @@ from soloist.core.instances import (
 )
 from soloist.core.outcomes import Outcome
 from soloist.core.status import RuntimeStatus
-from soloist.errors import HubInUse, StoreUnavailable
+from soloist.errors import HubInUse, Overloaded, StoreUnavailable
 from soloist.stores.sqlite import reads, writes
 from soloist.stores.sqlite.connection import hub_id_of, open_writer
 from soloist.stores.sqlite.lock import HostLock
@@ -133,7 +134,6 @@ class SqliteStore:
             partial(
                 writes.renew,
                 hub_id=self._hub_id,
-                now=now,
                 expires_at=now + self._lease_micros,
                 host_id=host_id,
             )
@@ -290,7 +290,8 @@ class SqliteStore:
                     generation=lease.record.generation,
                     epoch=lease.epoch,
                 )
-                self._writer.submit(release).add_done_callback(_ignore)
+                with contextlib.suppress(Overloaded, StoreUnavailable):
+                    self._writer.submit(release).add_done_callback(_ignore)
 
 
 def _enter_hub(connection: sqlite3.Connection, *, task_hub: str, now: int) -> tuple[int, int]:

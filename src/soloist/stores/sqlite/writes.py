@@ -377,13 +377,11 @@ def join(
     return host.lastrowid
 
 
-def renew(
-    connection: sqlite3.Connection, hub_id: int, now: int, expires_at: int, host_id: int
-) -> bool:
-    """Prolong a host's leases; ``False`` when they have expired."""
+def renew(connection: sqlite3.Connection, hub_id: int, expires_at: int, host_id: int) -> bool:
+    """Prolong a host's leases, late or not; ``False`` when they were taken over."""
     changed = connection.execute(
-        "UPDATE hosts SET expires_at = ? WHERE host_id = ? AND hub_id = ? AND expires_at > ?",
-        (expires_at, host_id, hub_id, now),
+        "UPDATE hosts SET expires_at = ? WHERE host_id = ? AND hub_id = ?",
+        (expires_at, host_id, hub_id),
     ).rowcount
     return changed > 0
 
