@@ -5,6 +5,7 @@ This is the only place, beside ``testing``, that knows every room.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import socket
 from collections.abc import Callable, Mapping
@@ -45,12 +46,12 @@ DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 7071
 HUB_FOLDER = ".soloist"
 HUB_FILE = "hub.db"
+MAX_THREADS = 1_000
 SCRIPT_VARIABLE = "PYTHON_SCRIPT_FILE_NAME"
 THREADS_VARIABLE = "PYTHON_THREADPOOL_THREAD_COUNT"
 
 _DEFAULT_SCRIPT = "function_app.py"
 _SQLITE = "sqlite:///"
-_LOOPBACK = frozenset({"localhost", "::1"})
 
 
 class HostOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,11 +124,16 @@ def default_store_url(app_dir: Path) -> str:
 
 def store_path(store_url: str) -> Path | None:
     """Return the file that a store URL means, ``None`` when it means none."""
-    if store_url == "memory:":
+    if store_url == "memory:" or "://" in store_url.removeprefix(_SQLITE):
         return None
     if store_url.startswith(_SQLITE):
         return Path(unquote(store_url.removeprefix(_SQLITE))).absolute()
     return Path(store_url).absolute()
+
+
+def is_there(path: Path) -> bool:
+    """Whether a file exists; a path that cannot be asked about does not."""
+    return os.path.exists(path)  # noqa: PTH110  # Path.exists raises on names too long
 
 
 def hub_of(app_dir: Path, store_url: str | None, task_hub: str | None) -> tuple[str, str]:
@@ -144,7 +150,10 @@ def hub_of(app_dir: Path, store_url: str | None, task_hub: str | None) -> tuple[
 
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach an address."""
-    return host in _LOOPBACK or host.startswith("127.")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 class Host:
@@ -294,13 +303,25 @@ def _web(
 
 def _worker_pool(options: HostOptions, files: AppFiles) -> WorkerPool:
     activities = _activity_concurrency(files.host_json)
-    threads = int(files.environment.get(THREADS_VARIABLE) or activities)
+    threads = _threads(files.environment, activities)
     load = Load(os.fspath(files.app_dir), files.script, threads)
     if options.in_process:
         return WorkerPool(in_process_links(), load, count=1)
     python = find_python(files.app_dir, options.python)
     environment = child_environment(files.environment, files.app_dir)
     return WorkerPool(process_links(python, environment), load, count=options.workers)
+
+
+def _threads(environment: Mapping[str, str], default: int) -> int:
+    text = environment.get(THREADS_VARIABLE, "").strip()
+    if not text:
+        return default
+    if not text.isdecimal() or not 1 <= int(text) <= MAX_THREADS:
+        raise SettingsError(
+            f"The setting {THREADS_VARIABLE} must be a number from 1 to {MAX_THREADS}; it is"
+            f" {text!r}."
+        )
+    return int(text)
 
 
 def _activity_concurrency(host_json: HostJson) -> int:

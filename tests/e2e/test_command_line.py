@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 from click.testing import CliRunner, Result
 
 from soloist.cli import main
+from soloist.cli.start import start
 from tests.e2e.conftest import APP, Served, serve
 
 
@@ -73,3 +75,25 @@ def test_keys_are_enforced_when_asked_for_and_listed(tmp_path: Path) -> None:
         assert served.status("x").status_code == 202
     assert served.host.stop() == 0
     assert not any(key in line for key in keys.values() for line in served.host.output)
+
+
+def test_every_option_of_the_readme_can_be_set_by_the_environment_it_names(tmp_path: Path) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    named = dict(re.findall(r"^\| `--([a-z-]+).*?` \| `(SOLOIST_\w+)`", readme, re.MULTILINE))
+    options = {name: option for option in start.params for name in option.opts}
+    assert len(named) > 6
+    for name, variable in named.items():
+        option = options[f"--{name}"]
+        implied = f"SOLOIST_{(option.name or '').upper()}"
+        assert variable == (option.envvar or implied), name
+
+
+def test_the_hub_holds_secrets_and_is_readable_by_its_owner_only(tmp_path: Path) -> None:
+    served = serve(tmp_path / "new")
+    with served.http:
+        served.start("Count", "one", 5)
+        served.finished("one")
+        for path in served.store.parent.glob("hub.db*"):
+            if not path.name.endswith(".lock"):
+                assert path.stat().st_mode & 0o077 == 0, path
+    assert served.host.stop() == 0

@@ -80,7 +80,7 @@ async def test_a_closed_hub_can_be_opened_again(world: World) -> None:
 
 async def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreUnavailable, match=r"folder .*deeper.* cannot be made: Not a dir"):
+    with pytest.raises(StoreUnavailable, match=r"deeper.* cannot be made: Not a dir"):
         await at(tmp_path / "file" / "deeper" / "hub.db").open()
 
 

@@ -11,7 +11,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import click
 
-from soloist.app import hub_of, store_path
+from soloist.app import hub_of, is_there, store_path
 from soloist.client import Client
 from soloist.contracts.clock import SystemClock
 from soloist.contracts.store import Store
@@ -79,7 +79,7 @@ async def opened_store(
     """
     url, name = hub_of(app_dir, store_url, task_hub)
     path = store_path(url)
-    if path is not None and not path.exists():
+    if path is not None and not is_there(path):
         raise HubError(
             f"There is no task hub at {path}. Start the app first, or name the hub's place with"
             " --app or --store."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import signal
 import socket
 import sys
@@ -22,6 +23,7 @@ from soloist.app import (
     HostOptions,
     default_store_url,
     is_loopback,
+    is_there,
     open_host,
     read_app_files,
     store_path,
@@ -54,19 +56,26 @@ class StartOptions(msgspec.Struct, frozen=True, kw_only=True):
 @click.argument("app_dir", default=".", type=click.Path(path_type=Path), envvar="SOLOIST_APP")
 @click.option("--port", type=click.IntRange(0, 65535), help=f"[default: {DEFAULT_PORT}]")
 @click.option("--host", default=DEFAULT_HOST, help="The address to listen on.")
-@click.option("--store", "store_url", help="[default: .soloist/hub.db in the app's folder]")
+@click.option(
+    "--store",
+    "store_url",
+    envvar="SOLOIST_STORE",
+    help="[default: .soloist/hub.db in the app's folder]",
+)
 @click.option("--task-hub", help="[default: hubName of host.json]")
 @click.option("--python", help="The app's interpreter. [default: the app's .venv, else ours]")
 @click.option("--workers", type=click.IntRange(1, MAX_WORKERS), default=1)
 @click.option(
     "--if-exists",
     "start_policy",
+    envvar="SOLOIST_IF_EXISTS",
     type=click.Choice([policy.value for policy in StartPolicy]),
     help="What a start does when its id is taken. [default: host.json, else fail]",
 )
 @click.option(
     "--keys/--no-keys",
     "enforces_keys",
+    envvar="SOLOIST_KEYS",
     default=None,
     help="Ask callers for access keys. [default: unless bound to loopback]",
 )
@@ -86,7 +95,9 @@ def start(
     start_policy: str | None,
     **options: Any,
 ) -> None:
-    """Run the Function app in APP_DIR (the current folder) until Ctrl-C.
+    """Run the Function app in APP_DIR.
+
+    It runs until Ctrl-C; without APP_DIR the app is the current folder's.
 
     Every option can be set by environment too: SOLOIST_PORT, SOLOIST_STORE and so on.
     """
@@ -138,7 +149,7 @@ async def _serve(options: HostOptions, how: StartOptions) -> int:
         options = msgspec.structs.replace(options, port=port)
         origin = f"http://{_host_in_url(options.host)}:{port}"
         path = store_path(options.store_url or default_store_url(files.app_dir))
-        is_new = path is None or not path.exists()
+        is_new = path is None or not is_there(path)
         host = await open_host(options, origin)
         _announce(host, origin, options.host, is_new=is_new)
         server = _Server(
@@ -219,9 +230,13 @@ def _listening(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=_LISTEN_BACKLOG)
     except OSError as error:
+        remedy = (
+            "Stop what listens there, or choose another with --port."
+            if error.errno == errno.EADDRINUSE
+            else "Choose an address of this machine with --host."
+        )
         raise SettingsError(
-            f"Cannot listen on {host} port {port}: {error.strerror or error}. Stop what listens"
-            " there, or choose another with --port."
+            f"Cannot listen on {host} port {port}: {error.strerror or error}. {remedy}"
         ) from error
 
 
@@ -252,7 +267,8 @@ def _announce(host: Host, origin: str, address: str, *, is_new: bool) -> None:
         click.secho("    none: the app declares no functions", fg="yellow")
     click.echo(f"\nManagement API: {origin}/runtime/webhooks/durabletask")
     if host.keys.is_enforced:
-        click.echo("Access keys are asked for; 'soloist keys list' prints them.")
+        where = f"--app {host.files.app_dir} --store {host.store_url}"
+        click.echo(f"Access keys are asked for; 'soloist keys list {where}' prints them.")
     elif not is_loopback(address):
         click.secho("warning: bound off loopback without access keys.", fg="yellow", err=True)
     click.echo("Ctrl-C stops.\n")

@@ -60,12 +60,14 @@ class ActivityPool:
         concurrency: int,
         max_worker_losses: int,
         max_payload_bytes: int,
+        suspect_pause_seconds: float = 1.0,
     ) -> None:
         self._executor = executor
         self._clock = clock
         self._concurrency = concurrency
         self._max_worker_losses = max_worker_losses
         self._max_payload_bytes = max_payload_bytes
+        self._suspect_pause_seconds = suspect_pause_seconds
         self._jobs: asyncio.Queue[_Job] = asyncio.Queue()
         self._suspects: asyncio.Queue[_Job] = asyncio.Queue()
         self._runners: list[asyncio.Task[None]] = []
@@ -110,6 +112,9 @@ class ActivityPool:
             job = await jobs.get()
             if job.caller.is_closed or self._is_draining:
                 continue
+            if job.losses >= _LOSSES_OF_A_SUSPECT:
+                # Each death takes HTTP calls along that were under way in the same process.
+                await self._clock.sleep(self._suspect_pause_seconds * job.losses)
             self._running += 1
             try:
                 await self._run(job)

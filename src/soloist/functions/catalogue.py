@@ -132,7 +132,7 @@ def _without_unsupported(
         listing = "".join(f"\n  - {objection}" for objection in objections.values())
         raise AppLoadFailed(
             f"The app has functions that Soloist cannot host:{listing}\nRemove them, or let the"
-            " host leave them out (skip unsupported functions)."
+            " host leave them out with --skip-unsupported."
         )
     hosted = tuple(each for each in functions if each.name not in objections)
     warnings = tuple(f"{objection}; it is left out." for objection in objections.values())

@@ -110,6 +110,7 @@ def invalid(text: str) -> Response:
 def unsupported(operation: str) -> Response:
     """Return the answer to an operation which the protocol has and this version has not."""
     text = f"The operation '{operation}' is not supported by this version of Soloist."
+    _log.warning(text)  # the Python SDK drops the body of a 501, so the log must tell
     return json_response(501, full_body(text, _UNSUPPORTED))
 
 

@@ -11,6 +11,8 @@ from soloist.stores import migrations
 BUSY_TIMEOUT_SECONDS = 10.0
 _PATIENCE_MILLISECONDS = round(BUSY_TIMEOUT_SECONDS * 1000)
 CACHED_STATEMENTS = 256
+_PRIVATE_FOLDER = 0o700
+_PRIVATE_FILE = 0o600
 OLDEST_SQLITE = (3, 35, 0)
 """The first with RETURNING."""
 
@@ -134,17 +136,24 @@ def _check_place(path: Path) -> None:
         raise StoreUnavailable(
             f"This Python has SQLite {sqlite3.sqlite_version}; Soloist needs {oldest} or newer."
         )
+    try:
+        _make_place(path)
+    except OSError as error:
+        raise StoreUnavailable(
+            f"The task hub file {path} cannot be made: {error.strerror or error}. Create its"
+            " folder, or choose another path."
+        ) from error
+
+
+def _make_place(path: Path) -> None:
+    """Make the file and its folder, for this user's eyes only: a hub holds access keys."""
     if path.is_dir():
         raise StoreUnavailable(
             f"The task hub file {path} is a folder. Name a file in it, such as {path / 'hub.db'}."
         )
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreUnavailable(
-            f"The folder {path.parent} for the task hub file cannot be made:"
-            f" {error.strerror or error}. Create it, or choose another path."
-        ) from error
+    path.parent.mkdir(mode=_PRIVATE_FOLDER, parents=True, exist_ok=True)
+    if not path.exists():
+        path.touch(mode=_PRIVATE_FILE)
 
 
 def _migrate(connection: sqlite3.Connection, path: Path, now_micros: int) -> None:
