@@ -1,0 +1,81 @@
+"""The client binding: what the SDK makes its client from."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from azure.durable_functions import DurableOrchestrationClient
+
+from soloist.functions.binding import ClientBinding, url_encoded
+
+ORIGIN = "https://host.example:8443"
+BASE = f"{ORIGIN}/runtime/webhooks/durabletask"
+
+
+def test_the_value_is_the_extensions_own_key_by_key() -> None:
+    value = json.loads(ClientBinding("My Hub", "se/cret").text(ORIGIN))
+    common = "taskHub=My+Hub&connection=Storage&code=se%2Fcret"
+    one = f"{BASE}/instances/INSTANCEID"
+    post = f"{BASE}/orchestrators/{{functionName}}[/{{instanceId}}]"
+    assert value == {
+        "taskHubName": "My Hub",
+        "connectionName": None,
+        "creationUrls": {
+            "createNewInstancePostUri": f"{post}?code=se%2Fcret",
+            "createAndWaitOnNewInstancePostUri": f"{post}?timeout={{timeoutInSeconds}}"
+            "&pollingInterval={intervalInSeconds}&code=se%2Fcret",
+        },
+        "managementUrls": {
+            "id": "INSTANCEID",
+            "statusQueryGetUri": f"{one}?{common}",
+            "sendEventPostUri": f"{one}/raiseEvent/{{eventName}}?{common}",
+            "terminatePostUri": f"{one}/terminate?reason={{text}}&{common}",
+            "rewindPostUri": f"{one}/rewind?reason={{text}}&{common}",
+            "purgeHistoryDeleteUri": f"{one}?{common}",
+            "restartPostUri": f"{one}/restart?{common}",
+            "suspendPostUri": f"{one}/suspend?reason={{text}}&{common}",
+            "resumePostUri": f"{one}/resume?reason={{text}}&{common}",
+        },
+        "baseUrl": BASE,
+        "requiredQueryStringParameters": "code=se%2Fcret",
+        "rpcBaseUrl": "http://127.0.0.1:17071/durabletask/",
+        "httpBaseUrl": None,
+    }
+    assert list(value["managementUrls"])[:5] == [
+        "id",
+        "statusQueryGetUri",
+        "sendEventPostUri",
+        "terminatePostUri",
+        "rewindPostUri",
+    ]
+
+
+def test_without_a_system_key_links_carry_none() -> None:
+    text = ClientBinding("Hub", None).text(ORIGIN)
+    assert "code=" not in text
+    assert re.search(r"[?&](?:\"|&)", text) is None
+
+
+def test_the_sdk_builds_its_links_from_it() -> None:
+    client = DurableOrchestrationClient(ClientBinding("Hub", "key").text(ORIGIN))
+    links = client.create_http_management_payload("abc")
+    assert len(links) == 9
+    assert "INSTANCEID" not in json.dumps(links)
+    assert links["statusQueryGetUri"] == (
+        f"{BASE}/instances/abc?taskHub=Hub&connection=Storage&code=key"
+    )
+
+
+def test_texts_are_kept_for_the_latest_origins_only() -> None:
+    binding = ClientBinding("Hub", "key")
+    first = binding.text("http://0")
+    assert binding.text("http://0") is first
+    for number in range(1, 100):
+        binding.text(f"http://{number}")
+    assert binding.text("http://0") is not first
+    assert binding.text("http://0") == first
+
+
+def test_encoding_is_that_of_dotnet() -> None:
+    assert url_encoded("a b~!*()-_.é/&") == "a+b%7E!*()-_.%C3%A9%2F%26"

@@ -1,0 +1,240 @@
+"""host.json: what is used, what is remarked upon, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from soloist.core.policy import StartPolicy
+from soloist.errors import SettingsError
+from soloist.functions.hostjson import HostJson, parse_host_json, read_host_json
+
+PREFIX = "AzureFunctionsJobHost__extensions__"
+
+
+def durable(**settings: object) -> str:
+    """Return a file with settings of durableTask."""
+    return json.dumps({"version": "2.0", "extensions": {"durableTask": settings}})
+
+
+def test_an_empty_file_means_the_defaults() -> None:
+    assert parse_host_json('{"version": "2.0"}', {}) == HostJson()
+
+
+def test_every_used_setting_is_read() -> None:
+    text = """{
+        "version": "2.0",
+        "functionTimeout": "1.00:05:30",
+        "logging": {"logLevel": {"default": "Debug"}},
+        "extensions": {
+            "http": {"routePrefix": "/v1/app/"},
+            "durableTask": {
+                "hubName": "MyHub",
+                "defaultVersion": "1.2",
+                "maxConcurrentActivityFunctions": 3,
+                "maxConcurrentOrchestratorFunctions": "4",
+                "maxConcurrentEntityFunctions": 5,
+                "maxOrchestrationActions": 6,
+                "overridableExistingInstanceStates": "AnyState",
+                "storageProvider": {"connectionName": "Mine"},
+                "httpSettings": {"useForwardedHost": true},
+                "useGracefulShutdown": "True"
+            }
+        }
+    }"""
+    assert parse_host_json(text, {}) == HostJson(
+        route_prefix="v1/app",
+        hub_name="MyHub",
+        default_version="1.2",
+        max_concurrent_activity_functions=3,
+        max_concurrent_orchestrator_functions=4,
+        max_concurrent_entity_functions=5,
+        max_orchestration_actions=6,
+        start_policy=StartPolicy.REPLACE,
+        use_forwarded_host=True,
+        use_graceful_shutdown=True,
+        function_timeout_seconds=86400 + 330.0,
+        log_level="Debug",
+        connection_name="Mine",
+    )
+
+
+def test_the_environment_outranks_the_file_whatever_the_letter_case() -> None:
+    found = parse_host_json(
+        durable(hubName="FromFile", maxConcurrentActivityFunctions=1),
+        {
+            f"{PREFIX}DurableTask__HUBNAME": "FromEnvironment",
+            f"{PREFIX}durableTask__maxConcurrentActivityFunctions": "7",
+            f"{PREFIX}http__routePrefix": "",
+        },
+    )
+    assert found.hub_name == "FromEnvironment"
+    assert found.max_concurrent_activity_functions == 7
+    assert found.route_prefix == ""
+
+
+def test_a_hub_name_may_come_from_an_app_setting() -> None:
+    assert parse_host_json(durable(hubName="%Hub%Name"), {"HUB": "My"}).hub_name == "MyName"
+
+
+def test_a_hub_name_from_a_missing_app_setting_is_refused_by_its_name() -> None:
+    with pytest.raises(SettingsError, match="app setting 'Hub', which is not set"):
+        parse_host_json(durable(hubName="%Hub%"), {})
+
+
+@pytest.mark.parametrize(
+    ("site", "hub"), [("my-app", "myapp"), ("9-lives", "TestHubName"), ("", "TestHubName")]
+)
+def test_without_a_hub_name_the_site_gives_it(site: str, hub: str) -> None:
+    assert parse_host_json('{"version": "2.0"}', {"WEBSITE_SITE_NAME": site}).hub_name == hub
+
+
+@pytest.mark.parametrize("name", ["ab", "1abc", "my-hub", "x" * 46, "hub\n", ""])
+def test_a_malformed_hub_name_is_refused(name: str) -> None:
+    with pytest.raises(SettingsError, match="3 to 45 letters and digits"):
+        parse_host_json(durable(hubName=name), {})
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "expected"),
+    [
+        ("maxConcurrentActivityFunctions", "many", "a whole number"),
+        ("maxConcurrentActivityFunctions", 0, "a whole number"),
+        ("maxConcurrentActivityFunctions", True, "a whole number"),
+        ("maxConcurrentActivityFunctions", 1.5, "a whole number"),
+        ("maxConcurrentActivityFunctions", 2**40, "a whole number"),
+        ("useGracefulShutdown", 1, "true or false"),
+        ("defaultVersion", 1, "text"),
+        ("overridableExistingInstanceStates", "Some", '"NonRunningStates" or "AnyState"'),
+        ("hubName", ["x"], "text"),
+    ],
+)
+def test_a_wrong_value_names_the_file_the_setting_and_what_is_expected(
+    setting: str, value: object, expected: str
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        parse_host_json(durable(**{setting: value}), {})
+    assert "host.json" in str(caught.value)
+    assert f"extensions.durableTask.{setting}" in str(caught.value)
+    assert expected in str(caught.value)
+
+
+def test_a_wrong_override_names_its_variable() -> None:
+    variable = f"{PREFIX}durableTask__useGracefulShutdown"
+    with pytest.raises(SettingsError, match=f"environment variable {variable}"):
+        parse_host_json("{}", {variable: "perhaps"})
+
+
+@pytest.mark.parametrize("section", ["extensions", "logging"])
+def test_a_section_that_is_none_is_refused(section: str) -> None:
+    with pytest.raises(SettingsError, match=f"{section} is 5, but must be an object"):
+        parse_host_json(json.dumps({"version": "2.0", section: 5}), {})
+
+
+@pytest.mark.parametrize("value", ["00:00:00", "5 minutes", "25", 5, "00:61:00"])
+def test_a_malformed_timeout_is_refused(value: object) -> None:
+    with pytest.raises(SettingsError, match="functionTimeout"):
+        parse_host_json(json.dumps({"functionTimeout": value}), {})
+
+
+@pytest.mark.parametrize("value", [-1, "-1"])
+def test_a_timeout_of_minus_one_is_none(value: object) -> None:
+    found = parse_host_json(json.dumps({"functionTimeout": value}), {})
+    assert found.function_timeout_seconds is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "remark"),
+    [
+        ({"storageProvider": {"type": "mssql"}}, "Soloist's own store is used"),
+        ({"versionMatchStrategy": "Strict"}, "versions are recorded but not matched"),
+        ({"tracing": {"traceReplayEvents": True}}, "has no effect"),
+        ({"notifications": {"eventGrid": {"topicEndpoint": "x"}}}, "Event Grid"),
+        ({"hubname2": 1}, "extensions.durableTask.hubname2 is not a known setting"),
+    ],
+)
+def test_what_is_not_done_is_remarked_upon(settings: dict[str, object], remark: str) -> None:
+    (warning,) = parse_host_json(durable(**settings), {}).warnings
+    assert remark in warning
+
+
+def test_what_merely_tunes_azure_is_accepted_in_silence() -> None:
+    text = json.dumps(
+        {
+            "version": "2.0",
+            "extensionBundle": {"id": "x", "version": "[4.*, 5.0.0)"},
+            "logging": {"applicationInsights": {"samplingSettings": {"isEnabled": True}}},
+            "retry": {},
+            "watchDirectories": ["x"],
+            "extensions": {
+                "queues": {"batchSize": 1},
+                "http": {"maxOutstandingRequests": 5},
+                "durableTask": {
+                    "extendedSessionsEnabled": False,
+                    "storageProvider": {"partitionCount": 4},
+                },
+            },
+        }
+    )
+    assert parse_host_json(text, {}).warnings == ()
+
+
+def test_an_unknown_version_is_remarked_upon() -> None:
+    assert parse_host_json('{"version": "1.0"}', {}).warnings == (
+        'host.json: version should be "2.0".',
+    )
+    assert parse_host_json("{}", {}).warnings == ('host.json: "version": "2.0" is missing.',)
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "advice"),
+    [
+        ('{\n  // a remark\n  "version": "2.0"\n}', "line 2", "remove the comment"),
+        ('{\n  "version": "2.0" // a remark\n}', "line 2", "remove the comment"),
+        ('{\n  "version": /* why */ "2.0"\n}', "line 2", "remove the comment"),
+        ('/* all\n of it */ {"version": "2.0"}', "line 1", "remove the comment"),
+        ('{"version": "2.0"} // a remark', "line 1", "remove the comment"),
+        ('{\n  "version": "2.0",\n}', "line ", "remove the"),
+        ('{"a": [1,]}', "line 1", "remove the"),
+        ('{"version"}', "line 1", "not valid JSON"),
+        ("", "line 1", "not valid JSON"),
+    ],
+)
+def test_what_strict_readers_refuse_is_pointed_out_by_line(
+    text: str, place: str, advice: str
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        parse_host_json(text, {})
+    assert f"host.json, {place}" in str(caught.value)
+    assert advice in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["[]", "5", "null"])
+def test_the_file_must_hold_an_object(text: str) -> None:
+    with pytest.raises(SettingsError, match="one JSON object"):
+        parse_host_json(text, {})
+
+
+def test_a_byte_order_mark_is_explained(tmp_path: Path) -> None:
+    (tmp_path / "host.json").write_text('{"version": "2.0"}', encoding="utf-8-sig")
+    with pytest.raises(SettingsError, match="byte order mark"):
+        read_host_json(tmp_path, {})
+
+
+def test_a_file_that_is_not_text_is_explained(tmp_path: Path) -> None:
+    (tmp_path / "host.json").write_bytes(b"\xff\xfe{")
+    with pytest.raises(SettingsError, match="not UTF-8"):
+        read_host_json(tmp_path, {})
+
+
+def test_nesting_without_end_is_refused() -> None:
+    with pytest.raises(SettingsError, match="nested too deeply"):
+        parse_host_json('{"a":' * 100_000, {})
+
+
+def test_without_a_file_the_defaults_hold_and_are_announced(tmp_path: Path) -> None:
+    found = read_host_json(tmp_path, {f"{PREFIX}http__routePrefix": "v2"})
+    assert found.route_prefix == "v2"
+    assert "does not exist" in found.warnings[0]
