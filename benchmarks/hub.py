@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from soloist.app import Host, HostOptions, open_host
+from soloist.cli.start import SWITCH_SECONDS
 from soloist.core.instances import InstanceRecord
 from soloist.core.status import RuntimeStatus
 from soloist.telemetry import configure_logging
@@ -52,7 +54,8 @@ async def run_to_end(
 
 
 def run(measure: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run a benchmark on the loop that ``soloist start`` uses."""
+    """Run a benchmark as ``soloist start`` runs a host."""
+    sys.setswitchinterval(SWITCH_SECONDS)
     try:
         import uvloop
     except ImportError:

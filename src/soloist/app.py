@@ -23,10 +23,10 @@ from soloist.core.episode import Limits
 from soloist.core.policy import StartPolicy
 from soloist.engine import DrainProgress, Engine, EngineSettings
 from soloist.errors import SettingsError
-from soloist.functions.binding import ClientBinding
+from soloist.functions.binding import DEFAULT_CONNECTION_NAME, ClientBinding
 from soloist.functions.catalogue import Catalogue
 from soloist.functions.hostjson import HostJson, read_host_json
-from soloist.functions.http import HttpTriggers
+from soloist.functions.http import DEFAULT_TIMEOUT_SECONDS, HttpLimits, HttpTriggers
 from soloist.functions.inprocess import in_process_links
 from soloist.functions.keys import (
     DURABLE_KEY_NAME,
@@ -251,22 +251,18 @@ async def _assemble(
         default_version=host_json.default_version,
         max_payload_bytes=options.max_payload_bytes,
     )
+    connection = host_json.connection_name or DEFAULT_CONNECTION_NAME
     system_key = keys.value(SYSTEM, DURABLE_KEY_NAME)
     management = Management(
         client,
-        Links(task_hub=task_hub, system_key=system_key),
+        Links(task_hub=task_hub, connection=connection, system_key=system_key),
         max_body_bytes=options.max_payload_bytes,
     )
     port = options.port or DEFAULT_PORT
     door = LocalDoor(management, origin=origin or f"http://{options.host}:{port}")
     workers.answer_clients(door.management)
-    triggers = HttpTriggers(
-        catalogue,
-        workers,
-        keys,
-        ClientBinding(task_hub, system_key),
-        is_forwarded=host_json.use_forwarded_host,
-    )
+    binding = ClientBinding(task_hub, system_key, connection_name=connection)
+    triggers = _triggers(catalogue, workers, keys, binding, host_json)
     await engine.start()
     return Host(
         files=files,
@@ -279,6 +275,24 @@ async def _assemble(
         catalogue=catalogue,
         keys=keys,
         web=_web(management, triggers, keys, host_json),
+    )
+
+
+def _triggers(
+    catalogue: Catalogue,
+    workers: WorkerPool,
+    keys: KeyRing,
+    binding: ClientBinding,
+    host_json: HostJson,
+) -> HttpTriggers:
+    timeout_seconds = host_json.function_timeout_seconds or DEFAULT_TIMEOUT_SECONDS
+    return HttpTriggers(
+        catalogue,
+        workers,
+        keys,
+        binding,
+        limits=HttpLimits(timeout_seconds=timeout_seconds),
+        is_forwarded=host_json.use_forwarded_host,
     )
 
 

@@ -2,33 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import inspect
 from pathlib import Path
 
 import pytest
 
 from tests.contract.world import World
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    """Run an ``async def`` test in a loop of its own, and close what it opened."""
-    test = pyfuncitem.obj
-    if not inspect.iscoroutinefunction(test):
-        return None
-    arguments = {name: pyfuncitem.funcargs[name] for name in inspect.signature(test).parameters}
-
-    async def run() -> None:
-        try:
-            await test(**arguments)
-        finally:
-            for argument in arguments.values():
-                if isinstance(argument, World):
-                    await argument.close()
-
-    asyncio.run(run())
-    return True
 
 
 @pytest.fixture

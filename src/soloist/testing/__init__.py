@@ -1,4 +1,8 @@
-"""For users' tests: a whole hub in memory, a clock that jumps, an app run in-process."""
+"""For users' tests: a clock that jumps.
+
+A whole app runs in-process by ``soloist.app.open_host`` with ``in_process=True`` and the store
+``memory:``.
+"""
 
 from __future__ import annotations
 
