@@ -21,7 +21,9 @@ STANDARD_LIBRARY = sys.stdlib_module_names | {"soloist_worker"}
 
 # Patterns that do not match their own spelling here.
 UNFINISHED = re.compile(r"\b(?:TODO|FIXME|XXX)\b")
-REGISTRY_HOST = re.compile(r"\b(?:p[y]pi\.org|python[h]osted\.org|n[p]mjs\.(?:org|com)|gh[c]r\.io)\b")
+REGISTRY_HOST = re.compile(
+    r"\b(?:p[y]pi\.org|python[h]osted\.org|n[p]mjs\.(?:org|com)|gh[c]r\.io)\b"
+)
 SOMEONES_FOLDER = re.compile(
     r"(?<![\w.$}*/-])(?:/home/(?!site\b)\w|/Users/\w|/root\b/|[A-Z]:\\{1,2}Users\\{1,2}\w)"
 )
