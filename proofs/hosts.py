@@ -10,6 +10,8 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 
+from soloist.webapi import BASE_PATH
+
 _READY = "Management API: "
 
 
@@ -59,7 +61,7 @@ class HostProcess:
     @property
     def management(self) -> str:
         """The management API's base URL."""
-        return f"{self.origin}/runtime/webhooks/durabletask"
+        return f"{self.origin}{BASE_PATH}"
 
     def kill(self) -> None:
         """``kill -9``."""
@@ -82,9 +84,7 @@ class HostProcess:
         for line in self._process.stdout:
             self.output.append(line)
             if line.startswith(_READY):
-                return (
-                    line.removeprefix(_READY).strip().removesuffix("/runtime/webhooks/durabletask")
-                )
+                return line.removeprefix(_READY).strip().removesuffix(BASE_PATH)
         code = self._process.wait(timeout=60)
         self._process.stdout.close()
         raise HostDied("".join(self.output), code)

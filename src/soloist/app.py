@@ -17,7 +17,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from soloist.client import DEFAULT_MAX_PAYLOAD_BYTES, Client
-from soloist.contracts.clock import SystemClock
+from soloist.contracts.clock import Clock, SystemClock
 from soloist.contracts.store import Store
 from soloist.core.episode import Limits
 from soloist.core.policy import StartPolicy
@@ -233,7 +233,7 @@ async def _assemble(
 ) -> Host:
     clock = SystemClock()
     host_json = files.host_json
-    keys = await _keys(options, store)
+    keys = await _keys(options, store, clock)
     await workers.start()
     catalogue = Catalogue(
         workers.functions,
@@ -296,11 +296,11 @@ def _triggers(
     )
 
 
-async def _keys(options: HostOptions, store: Store) -> KeyRing:
+async def _keys(options: HostOptions, store: Store, clock: Clock) -> KeyRing:
     enforces = options.enforces_keys
     if enforces is None:
         enforces = not is_loopback(options.host)
-    return await ensure_keys(store, SystemClock().now()) if enforces else KeyRing(is_enforced=False)
+    return await ensure_keys(store, clock.now()) if enforces else KeyRing(is_enforced=False)
 
 
 def _web(

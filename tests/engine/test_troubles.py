@@ -358,3 +358,32 @@ def test_a_commit_refused_although_the_lease_is_ours_is_repeated_from_what_is_st
         await trouble.engine.stop()
 
     asyncio.run(scenario())
+
+
+def test_a_host_that_stops_without_draining_begins_no_activity_any_more() -> None:
+    def three(history: Sequence[HistoryEvent]) -> list[Action]:
+        actions: list[Action] = [ScheduleTask(number, "A") for number in range(3)]
+        return [*actions, CompleteExecution(None)] if len(results(history)) == 3 else actions
+
+    async def scenario() -> None:
+        settings = EngineSettings(max_concurrent_activities=1)
+        trouble = await Trouble({"Three": three}, settings).begin()
+        clock, executor = trouble.hub.clock, trouble.hub.executor
+        first = executor.held = asyncio.Event()
+        await trouble.client.start("Three", "one")
+        await clock.settle()
+        second = executor.held = asyncio.Event()
+        commits = trouble.store.gates["commit"] = asyncio.Event()
+        first.set()
+        await clock.settle()
+        stopping = asyncio.create_task(trouble.engine.stop())
+        await clock.settle()
+        second.set()
+        await clock.settle()
+        commits.set()
+        await clock.jump(2)
+        await stopping
+        assert executor.activity_runs == {("one", 0): 1, ("one", 1): 1}
+        assert await trouble.status("one") is RuntimeStatus.RUNNING
+
+    asyncio.run(scenario())

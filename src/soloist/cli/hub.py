@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 import click
 
@@ -61,11 +60,6 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
             raise click.ClickException(str(error)) from error
 
     return wrapper
-
-
-def run(work: Coroutine[Any, Any, R]) -> R:
-    """Run a command's asynchronous part."""
-    return asyncio.run(work)
 
 
 @asynccontextmanager

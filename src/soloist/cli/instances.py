@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import datetime
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TypedDict, Unpack
 import click
 import msgspec
 
-from soloist.cli.hub import hub_options, opened_client, reports_errors, run
+from soloist.cli.hub import hub_options, opened_client, reports_errors
 from soloist.client import Client
 from soloist.core.events import HistoryEvent
 from soloist.core.instances import MAX_PAGE_SIZE, InstancePage, InstanceQuery, InstanceRecord
@@ -64,7 +65,7 @@ def list_instances(
         async with opened_client(**hub) as client:
             return await client.list(query)
 
-    page = run(fetch())
+    page = asyncio.run(fetch())
     if not as_json:
         click.echo(_COLUMNS.format("INSTANCE ID", "FUNCTION", "STATUS", "CREATED", "UPDATED"))
     for record in page.records:
@@ -87,7 +88,7 @@ def show_instance(instance_id: str, with_history: bool, as_json: bool, **hub: Un
             record = await client.status(instance_id)
             return record, await client.history(record) if with_history else ()
 
-    record, history = run(fetch())
+    record, history = asyncio.run(fetch())
     click.echo(_as_json(record) if as_json else _details(record))
     for event in history:
         click.echo(msgspec.json.encode(event).decode() if as_json else _event_line(event))
@@ -127,7 +128,7 @@ def start_instance(
         async with opened_client(**hub) as client:
             return await begin(client)
 
-    click.echo(run(work()))
+    click.echo(asyncio.run(work()))
 
 
 @instances.command("terminate")
@@ -142,7 +143,7 @@ def terminate_instance(instance_id: str, reason: str | None, **hub: Unpack[Hub])
         async with opened_client(**hub) as client:
             await client.terminate(instance_id, reason)
 
-    run(work())
+    asyncio.run(work())
     click.echo(f"Termination of '{instance_id}' is recorded; the host carries it out.")
 
 
@@ -159,7 +160,7 @@ def raise_event(instance_id: str, event_name: str, payload: str | None, **hub: U
         async with opened_client(**hub) as client:
             await client.raise_event(instance_id, event_name, _checked_json(payload))
 
-    run(work())
+    asyncio.run(work())
     click.echo(f"Event '{event_name}' is recorded for '{instance_id}'.")
 
 
@@ -174,7 +175,7 @@ def purge_instance(instance_id: str, **hub: Unpack[Hub]) -> None:
         async with opened_client(**hub) as client:
             await client.purge(instance_id)
 
-    run(work())
+    asyncio.run(work())
     click.echo(f"Instance '{instance_id}' is purged.")
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Unpack
 
 import click
 
-from soloist.cli.hub import hub_options, opened_store, reports_errors, run
+from soloist.cli.hub import hub_options, opened_store, reports_errors
 from soloist.cli.instances import Hub
 from soloist.core.instances import AccessKey
 
@@ -26,7 +27,7 @@ def list_keys(**hub: Unpack[Hub]) -> None:
         async with opened_store(**hub) as store:
             return await store.keys()
 
-    found = run(fetch())
+    found = asyncio.run(fetch())
     if not found:
         click.echo("The hub has no keys yet: no host has enforced them (see 'start --keys').")
     for key in sorted(found, key=lambda key: (key.scope, key.name)):

@@ -34,6 +34,7 @@ from soloist.core.policy import StartPolicy
 from soloist.engine import DrainProgress
 from soloist.errors import AppLoadFailed, SettingsError
 from soloist.telemetry import DEFAULT_LEVEL, LEVELS, configure_logging
+from soloist.webapi import BASE_PATH
 
 DEFAULT_DRAIN_SECONDS = 30.0
 HTTP_GRACE_SECONDS = 5
@@ -42,14 +43,6 @@ MAX_WORKERS = 64
 
 _LISTEN_BACKLOG = 2048
 _INTERRUPTED = 130
-
-
-class StartOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``start`` adds to the host's options."""
-
-    log_level: str
-    log_json: bool
-    drain_seconds: float
 
 
 @click.command(context_settings={"auto_envvar_prefix": "SOLOIST", "show_default": True})
@@ -110,9 +103,8 @@ def start(
         start_policy=StartPolicy(start_policy) if start_policy else None,
         **options,
     )
-    how = StartOptions(log_level=log_level, log_json=log_json, drain_seconds=drain_seconds)
     try:
-        code = _runner()(_serve(host_options, how))
+        code = _runner()(_serve(host_options, drain_seconds))
     except AppLoadFailed as error:
         if error.traceback:
             click.echo(error.traceback.rstrip(), err=True)
@@ -137,7 +129,7 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def _serve(options: HostOptions, how: StartOptions) -> int:
+async def _serve(options: HostOptions, drain_seconds: float) -> int:
     files = read_app_files(options.app_dir)
     port = options.port
     if port is None:
@@ -161,11 +153,11 @@ async def _serve(options: HostOptions, how: StartOptions) -> int:
                 timeout_graceful_shutdown=HTTP_GRACE_SECONDS,
             )
         )
-        return await _serve_until_told(host, server, listener, how)
+        return await _serve_until_told(host, server, listener, drain_seconds)
 
 
 async def _serve_until_told(
-    host: Host, server: uvicorn.Server, listener: socket.socket, how: StartOptions
+    host: Host, server: uvicorn.Server, listener: socket.socket, drain_seconds: float
 ) -> int:
     told = _Told(server)
     told.listen()
@@ -174,7 +166,7 @@ async def _serve_until_told(
         await host.close()
         return 1
     click.echo("Stopping: no new work is begun. Ctrl-C again stops at once.", err=True)
-    closing = asyncio.create_task(host.close(how.drain_seconds, _report))
+    closing = asyncio.create_task(host.close(drain_seconds, _report))
     told.on_second(closing.cancel)
     try:
         await closing
@@ -265,7 +257,7 @@ def _announce(host: Host, origin: str, address: str, *, is_new: bool) -> None:
         click.echo(f"    {click.style(function.name, fg='yellow')}: {what}")
     if not host.catalogue.functions:
         click.secho("    none: the app declares no functions", fg="yellow")
-    click.echo(f"\nManagement API: {origin}/runtime/webhooks/durabletask")
+    click.echo(f"\nManagement API: {origin}{BASE_PATH}")
     if host.keys.is_enforced:
         where = f"--app {host.files.app_dir} --store {host.store_url}"
         click.echo(f"Access keys are asked for; 'soloist keys list {where}' prints them.")

@@ -113,8 +113,10 @@ class Engine:
         alarm = self._clock.call_at(self._clock.now() + patience, time_is_up.set)
         try:
             await self._cancel([*self._loops, *self._returns])
+            ended = asyncio.Event()
+            self._activities.stop_taking(ended.set)
             if drain_seconds > 0:
-                await self._drain(time_is_up, report)
+                await self._drain(ended, time_is_up, report)
             for session in self._sessions.values():
                 session.release()
             await self._settle_sessions(time_is_up)
@@ -133,15 +135,16 @@ class Engine:
                 _log.warning("leases left to expire", reason=str(error))
 
     async def _drain(
-        self, time_is_up: asyncio.Event, report: Callable[[DrainProgress], None] | None
+        self,
+        ended: asyncio.Event,
+        time_is_up: asyncio.Event,
+        report: Callable[[DrainProgress], None] | None,
     ) -> None:
-        changed = asyncio.Event()
-        self._activities.stop_taking(changed.set)
         while self._activities.running and not time_is_up.is_set():
-            changed.clear()
+            ended.clear()
             if report is not None:
                 report(DrainProgress(self._activities.running, len(self._sessions)))
-            await self._wait(changed, _REPORT_SECONDS)
+            await self._wait(ended, _REPORT_SECONDS)
 
     async def _settle_sessions(self, time_is_up: asyncio.Event) -> None:
         """Let every session finish its turn and give its lease back."""
@@ -177,13 +180,11 @@ class Engine:
 
     def granted(self, lease: Lease) -> None:
         """Begin to work on a leased instance."""
-        if self._is_draining:
+        # More may have been promised, by claims that ran side by side, than there is room for.
+        if self._is_draining or self._room() <= 0:
             self._begin(self._give_back(lease.record.generation, lease.epoch), self._returns)
             return
         if len(self._sessions) >= self._settings.max_sessions:
-            if not self._resting:  # more were promised than there was room for
-                self._begin(self._give_back(lease.record.generation, lease.epoch), self._returns)
-                return
             self._let_go_longest_resting()
         self.replaced(lease.record.generation)
         session = Session(lease, self._tools)
