@@ -143,7 +143,6 @@ async def _serve(options: HostOptions, drain_seconds: float) -> int:
         path = store_path(options.store_url or default_store_url(files.app_dir))
         is_new = path is None or not is_there(path)
         host = await open_host(options, origin)
-        _announce(host, origin, options.host, is_new=is_new)
         server = _Server(
             uvicorn.Config(
                 host.web,
@@ -153,14 +152,19 @@ async def _serve(options: HostOptions, drain_seconds: float) -> int:
                 timeout_graceful_shutdown=HTTP_GRACE_SECONDS,
             )
         )
-        return await _serve_until_told(host, server, listener, drain_seconds)
+        told = _Told(server)
+        told.listen()  # before anybody can read that the host is up, and stop it
+        _announce(host, origin, options.host, is_new=is_new)
+        return await _serve_until_told(host, server, told, listener, drain_seconds)
 
 
 async def _serve_until_told(
-    host: Host, server: uvicorn.Server, listener: socket.socket, drain_seconds: float
+    host: Host,
+    server: uvicorn.Server,
+    told: _Told,
+    listener: socket.socket,
+    drain_seconds: float,
 ) -> int:
-    told = _Told(server)
-    told.listen()
     await server.serve(sockets=[listener])
     if not told.times:  # the server gave up by itself
         await host.close()
