@@ -11,7 +11,8 @@ face needs to translate an error into its own protocol.
     │   ├── InstanceNotFound          no instance of that id
     │   ├── InstanceExists            a start met an instance that blocks it
     │   ├── InstanceFinished          the instance takes no more events
-    │   └── InstanceUnfinished        the instance must be finished first
+    │   ├── InstanceUnfinished        the instance must be finished first
+    │   └── InstanceNotFailed         only a failed instance can be rewound
     ├── AppError                  the user's Function app is at fault
     │   ├── AppLoadFailed             it cannot be imported or describes itself wrongly
     │   └── WorkerLost                its process died while working
@@ -142,6 +143,20 @@ class InstanceUnfinished(RequestError):
         super().__init__(
             "Only orchestrations in a terminal state can be purged, but the orchestration with"
             f" instance ID {instance_id} has status {status}"
+        )
+        self.instance_id = instance_id
+        self.status = status
+
+
+class InstanceNotFailed(RequestError):
+    """Only a failed instance can be rewound; the wording is Azure's."""
+
+    kind = Kind.PRECONDITION
+
+    def __init__(self, instance_id: str, status: str) -> None:
+        super().__init__(
+            f'This orchestration has status {status}, but only orchestrations in the "Failed"'
+            " state can be rewound."
         )
         self.instance_id = instance_id
         self.status = status

@@ -10,9 +10,11 @@ each side numbers its own questions. The worker's side of the same protocol is
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 import msgspec
 
+from soloist.contracts.executor import EntityOperation, EntityResult
 from soloist.core.actions import EpisodeResult
 from soloist.core.events import HistoryEvent
 from soloist.core.failures import FailureDetails
@@ -29,12 +31,18 @@ class _Message(msgspec.Struct, frozen=True, tag_field="kind", gc=False):
 class Load(_Message, frozen=True, tag="load"):
     """Host: change into ``app_dir``, import the app's ``script`` and describe it.
 
-    ``threads`` bounds how many synchronous functions run at once.
+    ``threads`` bounds how many synchronous functions run at once. ``client_binding`` is the JSON
+    text handed to durable client parameters of functions that no HTTP request called.
+    ``link_secret`` signs the codes in management links, ``None`` when keys are not asked for.
+    A turn of an orchestrator that takes longer than ``slow_turn_seconds`` is reported.
     """
 
     app_dir: str
     script: str
     threads: int
+    client_binding: str = ""
+    link_secret: str | None = None
+    slow_turn_seconds: float = 1.0
 
 
 class RunEpisode(_Message, frozen=True, tag="episode"):
@@ -67,6 +75,27 @@ class RunActivity(_Message, frozen=True, tag="activity"):
     generation: int
 
 
+class RunEntity(_Message, frozen=True, tag="entity"):
+    """Host: run operations of an entity; the fields are those of ``contracts.executor``."""
+
+    call: int
+    name: str
+    key: str
+    state: str | None
+    operations: tuple[EntityOperation, ...]
+
+
+class RunTimer(_Message, frozen=True, tag="timer"):
+    """Host: run a timer function; the fields are those of ``contracts.executor``."""
+
+    call: int
+    function: str
+    is_past_due: bool
+    last_at: datetime | None
+    next_at: datetime | None
+    updated_at: datetime | None
+
+
 class RunHttp(_Message, frozen=True, tag="http"):
     """Host: run an HTTP function. ``body`` is Base64; ``headers`` keep their order.
 
@@ -96,7 +125,9 @@ class Stop(_Message, frozen=True, tag="stop"):
     """Host: finish what is running and exit."""
 
 
-HostMessage = Load | RunEpisode | Forget | RunActivity | RunHttp | ClientReply | Stop
+HostMessage = (
+    Load | RunEpisode | Forget | RunActivity | RunEntity | RunTimer | RunHttp | ClientReply | Stop
+)
 
 
 class Binding(msgspec.Struct, frozen=True):
@@ -110,8 +141,9 @@ class Binding(msgspec.Struct, frozen=True):
 class FunctionDescription(msgspec.Struct, frozen=True, kw_only=True):
     """What the worker found out about one function of the app.
 
-    ``trigger`` is the trigger binding's type. ``durable_name`` is the name by which orchestrators
-    and activities are called; ``alias`` the Python name, when it differs.
+    ``trigger`` is the trigger binding's type. ``durable_name`` is the name by which orchestrators,
+    activities and entities are called; ``alias`` the Python name, when it differs. ``schedule``
+    is a timer's NCRONTAB expression as written, ``is_monitored`` its ``use_monitor``.
     """
 
     name: str
@@ -123,6 +155,9 @@ class FunctionDescription(msgspec.Struct, frozen=True, kw_only=True):
     methods: tuple[str, ...] = ()
     auth_level: str | None = None
     disabled: bool = False
+    schedule: str | None = None
+    runs_on_startup: bool = False
+    is_monitored: bool | None = None
 
 
 class Loaded(_Message, frozen=True, tag="loaded"):
@@ -162,6 +197,30 @@ class ActivityDone(_Message, frozen=True, tag="activity_done"):
     failure: FailureDetails | None = None
 
 
+class EntityDone(_Message, frozen=True, tag="entity_done"):
+    """Worker: the answer to ``RunEntity``."""
+
+    call: int
+    result: EntityResult
+
+
+class TimerDone(_Message, frozen=True, tag="timer_done"):
+    """Worker: the answer to ``RunTimer``."""
+
+    call: int
+    failure: FailureDetails | None = None
+
+
+class SlowTurn(_Message, frozen=True, tag="slow_turn"):
+    """Worker: an orchestrator has held up all others for ``seconds``; ``place`` is where its code
+    stands (``file:line in function``). Said while it lasts, each time twice as late."""
+
+    name: str
+    instance_id: str
+    seconds: float
+    place: str
+
+
 class HttpDone(_Message, frozen=True, tag="http_done"):
     """Worker: the answer to ``RunHttp``; ``body`` is Base64."""
 
@@ -199,6 +258,9 @@ WorkerMessage = (
     | EpisodeDone
     | HistoryMissing
     | ActivityDone
+    | EntityDone
+    | TimerDone
+    | SlowTurn
     | HttpDone
     | HttpFailed
     | ClientCall

@@ -167,7 +167,7 @@ async def test_hubs_do_not_see_each_other(world: World) -> None:
     one, two = await world.opened("one"), await world.opened("two")
     await one.start(world.request(input="1"), None)
     await two.start(world.request(input="2"), None)
-    await one.add_key(AccessKey("master", "k", "v", world.now()))
+    await one.put_key(AccessKey("master", "k", "v", world.now()))
     assert [(await present(one)).input, (await present(two)).input] == ["1", "2"]
     assert len((await two.query(InstanceQuery())).records) == 1
     assert await two.keys() == ()
@@ -181,12 +181,12 @@ async def test_hubs_do_not_see_each_other(world: World) -> None:
 async def test_the_first_key_of_a_name_stays(world: World) -> None:
     store = await world.opened()
     first = AccessKey("function:greet", "default", "first", world.now())
-    assert await store.add_key(first) == first
+    assert await store.put_key(first) == first
     world.clock.advance(1)
     later = AccessKey("function:greet", "default", "later", world.now())
-    assert await store.add_key(later) == first
+    assert await store.put_key(later) == first
     master = AccessKey("master", "default", "m", world.now())
-    assert await store.add_key(master) == master
+    assert await store.put_key(master) == master
     assert await store.keys() == (first, master)
 
 

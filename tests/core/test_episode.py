@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from soloist.core import messages
 from soloist.core.actions import (
     Action,
     CancelTimer,
@@ -41,6 +42,7 @@ from soloist.core.status import RuntimeStatus
 from soloist.errors import HistoryCorrupt
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+WHO = messages.Execution(instance_id="x", generation=1, execution_id="e1", name="Job")
 STARTED = ExecutionStarted(NOW, "Job", "e1", '{"a":1}')
 
 
@@ -57,7 +59,7 @@ class Execution:
     def take(self, arrivals: list[Arrival], *actions: Action) -> Conclusion:
         turn = open_turn(self.state, arrivals, self.end, self.now)
         result = EpisodeResult(actions) if turn.needs_code else EpisodeResult()
-        conclusion = close_turn(self.state, turn, result, self.end, self.now, self.limits)
+        conclusion = close_turn(self.state, turn, result, self.end, self.now, self.limits, WHO)
         self.end = conclusion.end
         self.history += conclusion.events
         self.now += timedelta(seconds=1)

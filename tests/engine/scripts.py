@@ -10,7 +10,16 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from soloist.contracts.executor import ActivityCall, ActivityResult, Episode, HistoryNeeded
+from soloist.contracts.executor import (
+    ActivityCall,
+    ActivityResult,
+    EntityBatch,
+    EntityResult,
+    Episode,
+    HistoryNeeded,
+    OperationResult,
+    TimerCall,
+)
 from soloist.core.actions import (
     Action,
     CompleteExecution,
@@ -73,6 +82,8 @@ class ScriptExecutor:
         self._scripts = scripts
         self._sessions: dict[int, tuple[str, list[HistoryEvent], int]] = {}
         self.activity_runs: Counter[tuple[str, int]] = Counter()
+        self.entity_runs: Counter[str] = Counter()
+        self.firings: list[TimerCall] = []
         self.replays = 0
         self.held: asyncio.Event | None = None
 
@@ -106,6 +117,30 @@ class ScriptExecutor:
         if call.name == "Bad":
             return ActivityResult(failure=FailureDetails("bad", "ValueError"))
         return ActivityResult(call.input)
+
+    async def run_entity(self, batch: EntityBatch) -> EntityResult:
+        """Keep a number: ``add`` adds the input and answers with the sum, ``reset`` makes the
+        entity go away, ``fail`` fails."""
+        self.entity_runs[f"@{batch.name}@{batch.key}"] += len(batch.operations)
+        await asyncio.sleep(0)
+        state = batch.state
+        results = []
+        for operation in batch.operations:
+            failure = None
+            if operation.name == "add":
+                state = str(int(state or 0) + int(operation.input or 0))
+            elif operation.name == "reset":
+                state = None
+            else:
+                failure = FailureDetails("bad", "ValueError")
+            results.append(OperationResult(None if failure else state, failure))
+        return EntityResult(results=tuple(results), state=state)
+
+    async def run_timer(self, call: TimerCall) -> FailureDetails | None:
+        """Write the call down."""
+        self.firings.append(call)
+        await asyncio.sleep(0)
+        return None
 
     def forget(self, generation: int) -> None:
         """Drop a session."""

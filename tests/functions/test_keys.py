@@ -36,7 +36,8 @@ class Drawer:
     async def keys(self) -> tuple[AccessKey, ...]:
         return tuple(self.held.values())
 
-    async def add_key(self, key: AccessKey) -> AccessKey:
+    async def put_key(self, key: AccessKey, *, replaces: bool = False) -> AccessKey:
+        assert not replaces
         return self.held.setdefault((key.scope, key.name), key)
 
 

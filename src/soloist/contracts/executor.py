@@ -6,6 +6,7 @@ at any moment; it says so, and nothing is lost but time.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Protocol
 
 import msgspec
@@ -52,9 +53,58 @@ class ActivityResult(msgspec.Struct, frozen=True):
     failure: FailureDetails | None = None
 
 
+class EntityOperation(msgspec.Struct, frozen=True):
+    """One operation for an entity; ``input`` is the JSON text that its caller sent."""
+
+    name: str
+    input: str | None
+    is_signal: bool
+
+
+class EntityBatch(msgspec.Struct, frozen=True, kw_only=True):
+    """Operations for one entity, to be run one after another.
+
+    ``state`` is the entity's state as JSON text, ``None`` when it does not exist.
+    """
+
+    name: str
+    key: str
+    state: str | None
+    operations: tuple[EntityOperation, ...]
+
+
+class OperationResult(msgspec.Struct, frozen=True):
+    """What one operation came to: JSON text, or a failure when ``failure`` is not ``None``."""
+
+    result: str | None = None
+    failure: FailureDetails | None = None
+
+
+class EntityResult(msgspec.Struct, frozen=True, kw_only=True):
+    """One result for each operation, and the state after the last one (``None``: it does not
+    exist)."""
+
+    results: tuple[OperationResult, ...]
+    state: str | None
+
+
+class TimerCall(msgspec.Struct, frozen=True, kw_only=True):
+    """One firing of a timer trigger.
+
+    ``last_at`` is when it last fired (``None``: never), ``next_at`` the occurrence that fires
+    now, or on startup the next one, ``updated_at`` when that was written down.
+    """
+
+    function: str
+    is_past_due: bool
+    last_at: datetime | None
+    next_at: datetime | None
+    updated_at: datetime | None
+
+
 class Executor(Protocol):
-    """Runs orchestrators and activities. Many calls may be under way at once, but at most one
-    episode for one generation."""
+    """Runs orchestrators, activities, entities and timer functions. Many calls may be under way
+    at once, but at most one episode for one generation and one batch for one entity."""
 
     async def run_episode(self, episode: Episode) -> EpisodeResult:
         """Feed events to the orchestrator and return what it newly asked for.
@@ -74,6 +124,21 @@ class Executor(Protocol):
 
         Raises:
             WorkerLost: the process died; the activity may have run, and may be run again.
+        """
+
+    async def run_entity(self, batch: EntityBatch) -> EntityResult:
+        """Run operations of an entity. A user's exception, or an unknown entity name, is the
+        result of the operations that it concerns.
+
+        Raises:
+            WorkerLost: the process died; nothing is kept of it, and it may be run again.
+        """
+
+    async def run_timer(self, call: TimerCall) -> FailureDetails | None:
+        """Run a timer function; return why it failed, ``None`` when it did not.
+
+        Raises:
+            WorkerLost: the process died; the function may have run.
         """
 
     def forget(self, generation: int) -> None:

@@ -8,18 +8,21 @@ Promises that hold for every verb:
 * ``StoreUnavailable`` means that nothing was changed, except from ``commit``, where a caller must
   read the instance again before it believes so.
 * Leases are timed by the store's clock, and instances leased to a host that is gone are due.
+* An entity (``core.ids``) is an instance that a message brings into being.
 
 Tests: ``tests/contract``; every store passes the same suite.
 """
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Protocol
 
 from soloist.core.events import HistoryEvent, InboxEvent
 from soloist.core.instances import (
     AccessKey,
     Backlog,
+    CommitReceipt,
     DeliverReceipt,
     InboxMessage,
     InstancePage,
@@ -72,7 +75,9 @@ class Store(Protocol):
         Of concurrent starts of one id exactly one is created. The instance in the way is judged
         by ``core.policy``; a termination that waits in its inbox counts as done. Replacing
         removes the old instance's history, inbox and lease: no commit under its generation
-        succeeds any more. With ``host_id`` the new instance is leased to that host.
+        succeeds any more. When a live one is replaced, its sub-orchestrations are terminated and
+        the task that waits for it fails (``core.messages.replaced_child``). With ``host_id`` the
+        new instance is leased to that host.
 
         Raises:
             InstanceExists: the policy refuses; nothing was changed.
@@ -81,12 +86,14 @@ class Store(Protocol):
     async def deliver(
         self, instance_id: str, event: InboxEvent, host_id: int | None
     ) -> DeliverReceipt:
-        """Put a message into an instance's inbox and make the instance due.
+        """Put a message into an instance's inbox and make the instance due, though not before
+        the message itself is due (``EntityRequested.due_at``).
 
-        With ``host_id``, an instance that no host holds is leased to that host.
+        An entity that is not there comes into being. With ``host_id``, an instance that is due
+        and that no host holds is leased to that host.
 
         Raises:
-            InstanceNotFound: no such instance.
+            InstanceNotFound: no such orchestration.
             InstanceFinished: it takes no more events.
         """
 
@@ -98,12 +105,18 @@ class Store(Protocol):
         granted nothing.
         """
 
-    async def release(self, generation: int, epoch: int) -> None:
-        """Give a lease back; the instance is due at once if its inbox is not empty, and as its
-        last commit said otherwise. A stale epoch does nothing."""
+    async def release(self, generation: int, epoch: int, retry_at: datetime | None = None) -> None:
+        """Give a lease back; the instance is due when the first message in its inbox is (most
+        are at once) or as its last commit said, whichever is earlier, but not before ``retry_at``.
+        A stale epoch does nothing."""
 
-    async def commit(self, outcome: Outcome) -> bool:
-        """Commit one step; ``False`` means that it was stale and nothing was changed.
+    async def commit(self, outcome: Outcome, host_id: int | None = None) -> CommitReceipt | None:
+        """Commit one step with all that it does to other instances; ``None`` means that it was
+        stale and nothing was changed.
+
+        Each outgoing message is judged by itself: one that comes too late is dropped, a refused
+        sub-orchestration tells its parent. With ``host_id``, instances that became due by it and
+        that no host holds are leased to that host.
 
         Raises:
             StoreUnavailable: it is unknown whether the step was committed.
@@ -125,12 +138,23 @@ class Store(Protocol):
             InvalidRequest: the token is not one of ours, or the page size is out of bounds.
         """
 
-    async def purge(self, instance_id: str) -> RuntimeStatus | None:
-        """Remove a finished instance with all that belongs to it; return the status it had, or
-        ``None`` when there is no such instance.
+    async def purge(self, instance_id: str, generation: int | None = None) -> RuntimeStatus | None:
+        """Remove a finished instance, or an entity, with all that belongs to it; return the
+        status it had, or ``None`` when there is no such instance (of that ``generation``).
 
         Raises:
-            InstanceUnfinished: it is not finished; nothing was changed.
+            InstanceUnfinished: it is an orchestration that is not finished; nothing was changed.
+        """
+
+    async def rewind(
+        self, instance_id: str, reason: str | None, at: datetime, host_id: int | None
+    ) -> CommitReceipt:
+        """Take back the failure of an instance as ``core.rewind`` says, and of the failed
+        sub-orchestrations that it rests on; they are Running and due again.
+
+        Raises:
+            InstanceNotFound: no such orchestration.
+            InstanceNotFailed: it is not Failed; nothing was changed.
         """
 
     async def backlog(self) -> Backlog:
@@ -139,5 +163,9 @@ class Store(Protocol):
     async def keys(self) -> tuple[AccessKey, ...]:
         """Return every access key of the hub."""
 
-    async def add_key(self, key: AccessKey) -> AccessKey:
-        """Store a key unless one of that scope and name is there; return the one that is there."""
+    async def put_key(self, key: AccessKey, *, replaces: bool = False) -> AccessKey:
+        """Store a key; unless it ``replaces`` one of that scope and name, the one that is there
+        stays. Return the one that is there now."""
+
+    async def drop_key(self, scope: str, name: str) -> bool:
+        """Remove a key; ``False`` when there is none of that scope and name."""

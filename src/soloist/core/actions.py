@@ -1,7 +1,7 @@
 """Actions: what an orchestrator's code asked for in one episode.
 
-Task ids are allotted by the executor, rising from 0 over the whole execution, shared by
-activities and timers; the same history always yields the same ids.
+Task ids are allotted by the executor, rising from 0 over the whole execution and shared by
+everything that has one; the same history always yields the same ids.
 """
 
 from __future__ import annotations
@@ -11,6 +11,10 @@ from datetime import datetime
 import msgspec
 
 from soloist.core.failures import FailureDetails
+
+
+HTTP_ACTIVITY = "BuiltIn::HttpActivity"
+"""The activity that a durable HTTP call is; the host runs it, not the app."""
 
 
 class _Action(msgspec.Struct, frozen=True, tag_field="type", tag=True, gc=False):
@@ -38,6 +42,39 @@ class CancelTimer(_Action, frozen=True):
     task_id: int
 
 
+class ScheduleSubOrchestration(_Action, frozen=True):
+    """Start another orchestrator and wait for its end.
+
+    Without ``instance_id`` the id is made from this execution's and the task's; without
+    ``version`` the child gets the hub's default version.
+    """
+
+    task_id: int
+    name: str
+    input: str | None = None
+    instance_id: str | None = None
+    version: str | None = None
+
+
+class CallEntity(_Action, frozen=True):
+    """Run an operation of an entity (``@name@key``) and wait for its answer."""
+
+    task_id: int
+    entity_id: str
+    operation: str
+    input: str | None = None
+
+
+class SignalEntity(_Action, frozen=True):
+    """Run an operation of an entity, not before ``due_at``, and do not wait."""
+
+    task_id: int
+    entity_id: str
+    operation: str
+    input: str | None = None
+    due_at: datetime | None = None
+
+
 class CompleteExecution(_Action, frozen=True):
     """The orchestrator returned (``failure`` is ``None``) or raised."""
 
@@ -59,7 +96,16 @@ class ContinueAsNew(_Action, frozen=True):
     carried: tuple[CarriedEvent, ...] = ()
 
 
-Action = ScheduleTask | CreateTimer | CancelTimer | CompleteExecution | ContinueAsNew
+Action = (
+    ScheduleTask
+    | CreateTimer
+    | CancelTimer
+    | ScheduleSubOrchestration
+    | CallEntity
+    | SignalEntity
+    | CompleteExecution
+    | ContinueAsNew
+)
 
 
 class EpisodeResult(msgspec.Struct, frozen=True):

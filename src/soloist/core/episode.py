@@ -1,10 +1,14 @@
 """Episodes: what one turn of an orchestrator adds to its history.
 
 A turn has two halves with the user's code between them. :func:`open_turn` says which events the
-code is fed; :func:`close_turn` takes what the code asked for and says what is to be recorded.
+code is fed; :func:`close_turn` takes what the code asked for and says what is to be recorded and
+what goes out to other instances.
 
 An execution ends only when nothing that it began is still open, as on Azure: its code may have
 returned while an activity runs or a timer ticks. Until then the end is *pending*.
+
+A suspended instance records what arrives, but its code sees none of it, and it does not end,
+until it is resumed.
 """
 
 from __future__ import annotations
@@ -21,26 +25,29 @@ from soloist.core.actions import (
     CarriedEvent,
     CompleteExecution,
     ContinueAsNew,
-    CreateTimer,
     EpisodeResult,
-    ScheduleTask,
 )
 from soloist.core.events import (
     Arrival,
     EventRaised,
     ExecutionCompleted,
+    ExecutionResumed,
+    ExecutionSuspended,
     ExecutionTerminated,
     HistoryEvent,
     OrchestratorStarted,
-    TaskScheduled,
-    TimerCancelled,
-    TimerCreated,
 )
 from soloist.core.failures import FailureDetails
+from soloist.core.messages import (
+    Execution,
+    Outgoing,
+    answer_parent,
+    record_action,
+    terminate_children,
+)
 from soloist.core.payloads import exceeds
 from soloist.core.state import OrchestrationState
 from soloist.core.status import RuntimeStatus
-from soloist.errors import HistoryCorrupt
 
 End: TypeAlias = CompleteExecution | ContinueAsNew
 
@@ -63,9 +70,9 @@ class Turn(msgspec.Struct, frozen=True):
 class Conclusion(msgspec.Struct, frozen=True, kw_only=True):
     """One turn's second half.
 
-    ``events`` is everything to append. ``end`` is how the code ended, if it has; ``is_over`` says
-    that the execution is over too. ``status``, ``output`` and ``failure`` are the instance's from
-    now on.
+    ``events`` is everything to append, ``outgoing`` what other instances get. ``end`` is how the
+    code ended, if it has; ``is_over`` says that the execution is over too. ``status``, ``output``
+    and ``failure`` are the instance's from now on.
     """
 
     events: tuple[HistoryEvent, ...]
@@ -74,6 +81,7 @@ class Conclusion(msgspec.Struct, frozen=True, kw_only=True):
     failure: FailureDetails | None = None
     end: End | None = None
     is_over: bool = False
+    outgoing: tuple[Outgoing, ...] = ()
 
 
 def open_turn(
@@ -84,28 +92,38 @@ def open_turn(
     Arrivals that may no longer enter (law 4, law 8) are left out. A termination cuts the rest
     off. Code that has ended (``end``) is not run again.
     """
-    admitted = _admit(state, arrivals)
-    if not admitted:
-        return Turn((), needs_code=False)
-    if isinstance(admitted[-1], ExecutionTerminated) or end is not None:
+    admitted, reaches_code = _admit(state, arrivals)
+    is_terminated = bool(admitted) and isinstance(admitted[-1], ExecutionTerminated)
+    if not reaches_code or is_terminated or end is not None:
         return Turn(tuple(admitted), needs_code=False)
     clock = now if state.clock_at is None else max(now, state.clock_at)
     return Turn((OrchestratorStarted(clock), *admitted), needs_code=True)
 
 
-def _admit(state: OrchestrationState, arrivals: Iterable[Arrival]) -> list[Arrival]:
+def _admit(state: OrchestrationState, arrivals: Iterable[Arrival]) -> tuple[list[Arrival], bool]:
+    """Return what may enter, and whether any of it is for the code to see now."""
     admitted: list[Arrival] = []
     ended: set[int] = set()
+    is_suspended = state.is_suspended
+    reaches_code = False
     for arrival in arrivals:
         task_id: int | None = getattr(arrival, "task_id", None)
         if not state.accepts(arrival) or task_id in ended:
             continue
         if task_id is not None:
             ended.add(task_id)
+        if isinstance(arrival, ExecutionSuspended | ExecutionResumed):
+            suspends = isinstance(arrival, ExecutionSuspended)
+            if suspends is is_suspended:
+                continue  # suspending twice means nothing
+            is_suspended = suspends
+            reaches_code |= not suspends
+        else:
+            reaches_code |= not is_suspended
         admitted.append(arrival)
         if isinstance(arrival, ExecutionTerminated):
             break
-    return admitted
+    return admitted, reaches_code
 
 
 def close_turn(
@@ -115,6 +133,7 @@ def close_turn(
     end: End | None,
     now: datetime,
     limits: Limits,
+    execution: Execution,
 ) -> Conclusion:
     """Say what to record, and bring ``state`` up to it.
 
@@ -124,13 +143,10 @@ def close_turn(
         HistoryCorrupt: the actions break a law; the executor is at fault.
     """
     if turn.events and isinstance(turn.events[-1], ExecutionTerminated):
-        state.extend(turn.events)
-        reason = turn.events[-1].reason
-        return Conclusion(
-            events=turn.events, status=RuntimeStatus.TERMINATED, output=reason, is_over=True
-        )
+        return _terminate(state, turn, turn.events[-1], now, execution)
     events = list(turn.events)
     state.extend(events)
+    outgoing: list[Outgoing] = []
     objection = _objection(result.actions, limits)
     end = _carry_late_events(end, turn.events)
     if objection is not None:
@@ -139,32 +155,38 @@ def close_turn(
         for action in result.actions:
             if isinstance(action, CompleteExecution | ContinueAsNew):
                 end = action
-            else:
-                _record(state, events, action, now)
-    if end is None or state.has_open_work:
-        return Conclusion(events=tuple(events), status=RuntimeStatus.RUNNING, end=end)
-    return _finish(state, events, end, now)
+            elif not (isinstance(action, CancelTimer) and _has_fired(state, action)):
+                outgoing += record_action(state, events, action, now, execution)
+    if state.is_suspended or end is None or state.has_open_work:
+        status = RuntimeStatus.SUSPENDED if state.is_suspended else RuntimeStatus.RUNNING
+        return Conclusion(events=tuple(events), status=status, end=end, outgoing=tuple(outgoing))
+    return _finish(state, events, outgoing, end, now, execution)
 
 
-def _record(
-    state: OrchestrationState, events: list[HistoryEvent], action: Action, now: datetime
-) -> None:
-    if isinstance(action, CancelTimer) and action.task_id not in state.open_timers:
-        return  # it fired in the same turn, before the code could cancel it
-    event = _event_for(action, now)
-    state.apply(event)
-    events.append(event)
+def _has_fired(state: OrchestrationState, action: CancelTimer) -> bool:
+    """Whether the timer fired in the same turn, before the code could cancel it."""
+    return action.task_id not in state.open_timers
 
 
-def _event_for(action: Action, now: datetime) -> HistoryEvent:
-    match action:
-        case ScheduleTask():
-            return TaskScheduled(now, action.task_id, action.name, action.input)
-        case CreateTimer():
-            return TimerCreated(now, action.task_id, action.fire_at)
-        case CancelTimer():
-            return TimerCancelled(now, action.task_id)
-    raise HistoryCorrupt(f"{type(action).__name__} cannot be recorded as an event.")
+def _terminate(
+    state: OrchestrationState,
+    turn: Turn,
+    terminated: ExecutionTerminated,
+    now: datetime,
+    execution: Execution,
+) -> Conclusion:
+    state.extend(turn.events[:-1])
+    outgoing = terminate_children(state, terminated, now, execution)
+    state.apply(terminated)
+    reason = terminated.reason
+    outgoing += answer_parent(execution, RuntimeStatus.TERMINATED, reason, None, now)
+    return Conclusion(
+        events=turn.events,
+        status=RuntimeStatus.TERMINATED,
+        output=reason,
+        is_over=True,
+        outgoing=outgoing,
+    )
 
 
 def _carry_late_events(end: End | None, events: tuple[HistoryEvent, ...]) -> End | None:
@@ -178,14 +200,26 @@ def _carry_late_events(end: End | None, events: tuple[HistoryEvent, ...]) -> End
 
 
 def _finish(
-    state: OrchestrationState, events: list[HistoryEvent], end: End, now: datetime
+    state: OrchestrationState,
+    events: list[HistoryEvent],
+    outgoing: list[Outgoing],
+    end: End,
+    now: datetime,
+    execution: Execution,
 ) -> Conclusion:
     if isinstance(end, ContinueAsNew):
-        return Conclusion(events=tuple(events), status=RuntimeStatus.RUNNING, end=end, is_over=True)
+        return Conclusion(
+            events=tuple(events),
+            status=RuntimeStatus.RUNNING,
+            end=end,
+            is_over=True,
+            outgoing=tuple(outgoing),
+        )
     status = RuntimeStatus.COMPLETED if end.failure is None else RuntimeStatus.FAILED
     completed = ExecutionCompleted(now, status, end.result, end.failure)
     state.apply(completed)
     events.append(completed)
+    answer = answer_parent(execution, status, end.result, end.failure, now)
     return Conclusion(
         events=tuple(events),
         status=status,
@@ -193,6 +227,7 @@ def _finish(
         failure=end.failure,
         end=end,
         is_over=True,
+        outgoing=(*outgoing, *answer),
     )
 
 

@@ -3,8 +3,9 @@
 The names are those of the Durable Task protocol. ``TimerCancelled`` is Soloist's own: the
 protocol keeps a cancelled timer only in the orchestrator's memory, but an instance must know
 after a restart that it no longer waits. The protocol's ``OrchestratorCompleted`` is left out: an
-episode ends where the next ``OrchestratorStarted`` or the history's end stands. ``at`` is aware UTC with microsecond precision, because
-replayed code derives its clock and its identifiers from it.
+episode ends where the next ``OrchestratorStarted`` or the history's end stands. ``at`` is aware
+UTC with microsecond precision, because replayed code derives its clock and its identifiers from
+it.
 
 Payloads (``input``, ``result``) are opaque text to everything but the SDK that wrote them.
 """
@@ -32,13 +33,27 @@ class OrchestratorStarted(_Event, frozen=True):
     """An episode began; ``at`` is what its code sees as the current time."""
 
 
+class TaskAddress(msgspec.Struct, frozen=True, gc=False):
+    """A task of one execution: where an answer goes, and how that answer is told from a late one.
+
+    ``generation`` and ``execution_id`` say which execution waits; an answer to any other is
+    dropped.
+    """
+
+    instance_id: str
+    generation: int
+    execution_id: str
+    task_id: int
+
+
 class ExecutionStarted(_Event, frozen=True):
-    """The first event of an execution."""
+    """The first event of an execution. ``parent_instance_id`` is set in a sub-orchestration."""
 
     name: str
     execution_id: str
     input: str | None = None
     version: str | None = None
+    parent_instance_id: str | None = None
 
 
 class ExecutionCompleted(_Event, frozen=True):
@@ -50,7 +65,29 @@ class ExecutionCompleted(_Event, frozen=True):
 
 
 class ExecutionTerminated(_Event, frozen=True):
-    """Somebody ended the instance from outside; ``reason`` is plain text."""
+    """Somebody ended the instance from outside; ``reason`` is plain text.
+
+    With ``is_recursive`` its open sub-orchestrations end as well.
+    """
+
+    reason: str | None = None
+    is_recursive: bool = True
+
+
+class ExecutionSuspended(_Event, frozen=True):
+    """Somebody paused the instance: until it is resumed its code sees nothing more."""
+
+    reason: str | None = None
+
+
+class ExecutionResumed(_Event, frozen=True):
+    """Somebody let the instance go on; its code now sees what happened meanwhile."""
+
+    reason: str | None = None
+
+
+class ExecutionRewound(_Event, frozen=True):
+    """Somebody undid the failure of the instance; what had failed is done again."""
 
     reason: str | None = None
 
@@ -104,11 +141,98 @@ class EventRaised(_Event, frozen=True):
     input: str | None = None
 
 
+class SubOrchestrationInstanceCreated(_Event, frozen=True):
+    """The orchestrator started another one and waits for its end."""
+
+    task_id: int
+    instance_id: str
+    name: str
+    input: str | None = None
+    version: str | None = None
+
+
+class SubOrchestrationInstanceCompleted(_Event, frozen=True):
+    """A sub-orchestration returned."""
+
+    task_id: int
+    result: str | None = None
+
+
+class SubOrchestrationInstanceFailed(_Event, frozen=True):
+    """A sub-orchestration failed, was terminated or could not be started.
+
+    ``failure.error_type`` is empty unless its code raised; ``message`` is then the whole reason.
+    """
+
+    task_id: int
+    failure: FailureDetails
+
+
+class EntityOperationCalled(_Event, frozen=True):
+    """The orchestrator called an entity (``@name@key``) and waits for its answer."""
+
+    task_id: int
+    entity_id: str
+    operation: str
+    input: str | None = None
+
+
+class EntityOperationSignaled(_Event, frozen=True):
+    """The orchestrator signalled an entity, at once or for ``due_at``; there is no answer."""
+
+    task_id: int
+    entity_id: str
+    operation: str
+    input: str | None = None
+    due_at: datetime | None = None
+
+
+class EntityOperationCompleted(_Event, frozen=True):
+    """An entity answered."""
+
+    task_id: int
+    result: str | None = None
+
+
+class EntityOperationFailed(_Event, frozen=True):
+    """An entity's operation raised, or there is no such entity function."""
+
+    task_id: int
+    failure: FailureDetails
+
+
+class EntityRequested(_Event, frozen=True):
+    """An operation that waits in an entity's inbox; it never enters a history.
+
+    ``caller`` is where the answer goes, ``None`` for a signal. It is not run before ``due_at``.
+    """
+
+    operation: str
+    input: str | None = None
+    caller: TaskAddress | None = None
+    due_at: datetime | None = None
+
+
+class TimerDeclared(_Event, frozen=True):
+    """A host that came up has this timer trigger; it waits in the inbox of the timer's entity.
+
+    ``zone`` is the IANA name of the time zone in which ``schedule`` is read.
+    """
+
+    schedule: str
+    zone: str = "UTC"
+    runs_on_startup: bool = False
+    is_monitored: bool = True
+
+
 HistoryEvent = (
     OrchestratorStarted
     | ExecutionStarted
     | ExecutionCompleted
     | ExecutionTerminated
+    | ExecutionSuspended
+    | ExecutionResumed
+    | ExecutionRewound
     | TaskScheduled
     | TaskCompleted
     | TaskFailed
@@ -116,14 +240,38 @@ HistoryEvent = (
     | TimerFired
     | TimerCancelled
     | EventRaised
+    | SubOrchestrationInstanceCreated
+    | SubOrchestrationInstanceCompleted
+    | SubOrchestrationInstanceFailed
+    | EntityOperationCalled
+    | EntityOperationSignaled
+    | EntityOperationCompleted
+    | EntityOperationFailed
 )
 
-InboxEvent = EventRaised | ExecutionTerminated
-"""What may arrive from outside and wait in an instance's inbox."""
-
-Arrival = (
-    ExecutionStarted | TaskCompleted | TaskFailed | TimerFired | EventRaised | ExecutionTerminated
+Completion = (
+    TaskCompleted
+    | TaskFailed
+    | SubOrchestrationInstanceCompleted
+    | SubOrchestrationInstanceFailed
+    | EntityOperationCompleted
+    | EntityOperationFailed
 )
+"""What ends something that the orchestrator began elsewhere."""
+
+Control = ExecutionTerminated | ExecutionSuspended | ExecutionResumed | ExecutionRewound
+"""What people do to an instance from outside."""
+
+Mail = EventRaised | Control | Completion
+"""What may wait in the inbox of an orchestration."""
+
+EntityMail = EntityRequested | TimerDeclared
+"""What may wait in the inbox of an entity."""
+
+InboxEvent = Mail | EntityMail
+"""What may arrive from outside and wait in an inbox."""
+
+Arrival = ExecutionStarted | TimerFired | Mail
 """What makes an orchestrator take a turn."""
 
 _encoder = msgspec.json.Encoder()

@@ -1,11 +1,20 @@
-"""Which texts may name an instance."""
+"""Which texts may name an instance, and how entities are named among them.
+
+An entity is the instance ``@name@key``. A timer trigger is kept as an entity too; its id
+``@@timer@function`` has an empty name, which no entity of an app can have.
+"""
 
 from __future__ import annotations
+
+import msgspec
 
 from soloist.errors import InvalidRequest
 
 MAX_INSTANCE_ID_LENGTH = 100
 
+ENTITY_MARK = "@"
+
+_TIMER_PREFIX = "@@timer@"
 _FORBIDDEN = frozenset("/\\#?")
 _DOT_SEGMENTS = (".", "..")
 
@@ -26,12 +35,77 @@ def check_instance_id(instance_id: str, max_length: int = MAX_INSTANCE_ID_LENGTH
     return instance_id
 
 
+class EntityId(msgspec.Struct, frozen=True):
+    """An entity's name, always in lower case, and its key, whose case counts."""
+
+    name: str
+    key: str
+
+    def __str__(self) -> str:
+        return f"{ENTITY_MARK}{self.name}{ENTITY_MARK}{self.key}"
+
+
+def entity_id(name: str, key: str, max_length: int = MAX_INSTANCE_ID_LENGTH) -> EntityId:
+    """Return the id of an entity; its name is folded to lower case.
+
+    Raises:
+        InvalidRequest: with the rule that is broken.
+    """
+    found = EntityId(name.lower(), key)
+    text = f"{name}{ENTITY_MARK}{key}"
+    reason = "its name is empty" if not name else _objection(text, max_length)
+    if reason is None and ENTITY_MARK in name:
+        reason = "its name contains '@'"
+    if reason is not None:
+        raise InvalidRequest(f"The entity ID {str(found)[:120]!r} is invalid: {reason}.")
+    return found
+
+
+def is_entity_id(instance_id: str) -> bool:
+    """Whether an instance is an entity (or a timer) rather than an orchestration."""
+    return instance_id.startswith(ENTITY_MARK)
+
+
+def parse_entity_id(instance_id: str) -> EntityId:
+    """Return the name and the key in ``@name@key``; a key may hold further ``@``.
+
+    Raises:
+        InvalidRequest: it is not of that form.
+    """
+    name, mark, key = instance_id[1:].partition(ENTITY_MARK)
+    if not is_entity_id(instance_id) or not mark or not name:
+        raise InvalidRequest(f"The entity ID {instance_id[:120]!r} is not of the form '@name@key'.")
+    return EntityId(name.lower(), key)
+
+
+def check_entity_id(instance_id: str, max_length: int = MAX_INSTANCE_ID_LENGTH) -> EntityId:
+    """Return the entity that ``@name@key`` names, or say why it cannot name one.
+
+    Raises:
+        InvalidRequest: with the rule that is broken.
+    """
+    found = parse_entity_id(instance_id)
+    return entity_id(found.name, found.key, max_length)
+
+
+def timer_id(function: str) -> str:
+    """Return the id of the entity that keeps a timer trigger."""
+    return f"{_TIMER_PREFIX}{function}"
+
+
+def timer_function(instance_id: str) -> str | None:
+    """Return the function that a timer's entity stands for, ``None`` for every other id."""
+    if not instance_id.startswith(_TIMER_PREFIX):
+        return None
+    return instance_id.removeprefix(_TIMER_PREFIX)
+
+
 def _objection(instance_id: str, max_length: int) -> str | None:
     if not instance_id:
         return "it is empty"
     if len(instance_id) > max_length:
         return f"it has {len(instance_id)} characters and at most {max_length} are allowed"
-    if instance_id.startswith("@"):
+    if is_entity_id(instance_id):
         return "it begins with '@', which is reserved for entities"
     if instance_id in _DOT_SEGMENTS:
         return "'.' and '..' cannot be addressed in a URL"

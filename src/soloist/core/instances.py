@@ -6,7 +6,7 @@ from datetime import datetime
 
 import msgspec
 
-from soloist.core.events import InboxEvent
+from soloist.core.events import InboxEvent, TaskAddress
 from soloist.core.failures import FailureDetails
 from soloist.core.policy import StartDecision, StartPolicy
 from soloist.core.status import RuntimeStatus
@@ -18,7 +18,8 @@ DEFAULT_PAGE_SIZE = 100
 class StartRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One wish to start ``name`` under ``instance_id``.
 
-    ``execution_id`` is drawn by the caller and becomes the new execution's.
+    ``execution_id`` is drawn by the caller and becomes the new execution's. ``parent`` is the task
+    that waits for the end of a sub-orchestration.
     """
 
     instance_id: str
@@ -28,6 +29,7 @@ class StartRequest(msgspec.Struct, frozen=True, kw_only=True):
     input: str | None = None
     version: str | None = None
     policy: StartPolicy = StartPolicy.FAIL
+    parent: TaskAddress | None = None
 
 
 class InstanceRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +52,7 @@ class InstanceRecord(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     updated_at: datetime
     history_length: int
+    parent: TaskAddress | None = None
 
 
 class InboxMessage(msgspec.Struct, frozen=True):
@@ -87,13 +90,30 @@ class StartReceipt(msgspec.Struct, frozen=True, kw_only=True):
     """What became of a start that was not refused.
 
     ``record`` is the instance now under the id. ``lease`` is present when the starting host was
-    given it in the same transaction. ``replaced`` is the generation that had to go.
+    given it in the same transaction. ``replaced`` is the generation that had to go; ``mail`` names
+    the generations that were told of it.
     """
 
     decision: StartDecision
     record: InstanceRecord
     lease: Lease | None = None
     replaced: int | None = None
+    mail: tuple[int, ...] = ()
+
+
+class CommitReceipt(msgspec.Struct, frozen=True, kw_only=True):
+    """What a commit moved elsewhere.
+
+    ``leases`` are instances that were given to the committing host in the same transaction.
+    ``mail`` names generations that got messages and are leased already, to whichever host.
+    ``replaced`` are generations that a sub-orchestration replaced. ``waits`` says that something
+    became due which no host was given.
+    """
+
+    leases: tuple[Lease, ...] = ()
+    mail: tuple[int, ...] = ()
+    replaced: tuple[int, ...] = ()
+    waits: bool = False
 
 
 class DeliverReceipt(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,8 +127,8 @@ class DeliverReceipt(msgspec.Struct, frozen=True, kw_only=True):
 class InstanceQuery(msgspec.Struct, frozen=True, kw_only=True):
     """A filter over the hub's instances; empty fields do not restrict.
 
-    ``created_from`` is inclusive, ``created_to`` exclusive of later instants. ``token`` continues
-    an earlier page.
+    Entities (timers among them) are left out unless ``instance_id_prefix`` begins with ``@``.
+    Both ends of a span of time belong to it. ``token`` continues an earlier page.
     """
 
     instance_id_prefix: str = ""
@@ -116,6 +136,8 @@ class InstanceQuery(msgspec.Struct, frozen=True, kw_only=True):
     statuses: frozenset[RuntimeStatus] = frozenset()
     created_from: datetime | None = None
     created_to: datetime | None = None
+    updated_from: datetime | None = None
+    updated_to: datetime | None = None
     page_size: int = DEFAULT_PAGE_SIZE
     token: str | None = None
 

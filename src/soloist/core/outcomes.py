@@ -9,6 +9,7 @@ import msgspec
 from soloist.core.actions import CarriedEvent
 from soloist.core.events import HistoryEvent
 from soloist.core.failures import FailureDetails
+from soloist.core.messages import Outgoing
 from soloist.core.status import RuntimeStatus
 
 
@@ -35,7 +36,9 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     refused for good. ``due_at`` is when somebody must look at the instance should no host hold
     it, ``None`` when only a message can move it. ``releases`` gives the lease back. A terminal
     ``status`` always does, and empties the inbox. With ``next_execution`` the history starts
-    anew and ``events`` are dropped.
+    anew and ``events`` are dropped. ``outgoing`` is carried out in order. ``vanishes`` is for
+    entities: with nothing left in the inbox the row is removed, otherwise it stays as it is said
+    here.
     """
 
     generation: int
@@ -52,3 +55,5 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     due_at: datetime | None
     releases: bool = False
     next_execution: NextExecution | None = None
+    outgoing: tuple[Outgoing, ...] = ()
+    vanishes: bool = False

@@ -14,12 +14,22 @@ from typing import Any, TypeAlias
 
 from soloist.core.events import (
     Arrival,
+    EntityOperationCalled,
+    EntityOperationCompleted,
+    EntityOperationFailed,
+    EntityOperationSignaled,
     EventRaised,
     ExecutionCompleted,
+    ExecutionResumed,
+    ExecutionRewound,
     ExecutionStarted,
+    ExecutionSuspended,
     ExecutionTerminated,
     HistoryEvent,
     OrchestratorStarted,
+    SubOrchestrationInstanceCompleted,
+    SubOrchestrationInstanceCreated,
+    SubOrchestrationInstanceFailed,
     TaskCompleted,
     TaskFailed,
     TaskScheduled,
@@ -36,8 +46,11 @@ class OrchestrationState:
     __slots__ = (
         "clock_at",
         "is_finished",
+        "is_suspended",
         "length",
         "next_task_id",
+        "open_calls",
+        "open_children",
         "open_tasks",
         "open_timers",
         "started",
@@ -47,16 +60,20 @@ class OrchestrationState:
         self.started: ExecutionStarted | None = None
         self.open_tasks: dict[int, TaskScheduled] = {}
         self.open_timers: dict[int, TimerCreated] = {}
+        self.open_children: dict[int, SubOrchestrationInstanceCreated] = {}
+        self.open_calls: dict[int, EntityOperationCalled] = {}
         self.next_task_id = 0
         self.length = 0
         self.clock_at: datetime | None = None
         self.is_finished = False
+        self.is_suspended = False
         self.extend(history)
 
     @property
     def has_open_work(self) -> bool:
-        """Whether anything was begun that has neither ended nor been cancelled."""
-        return bool(self.open_tasks or self.open_timers)
+        """Whether anything was begun that keeps the execution from ending, as on Azure: an
+        entity's answer and an external event do not."""
+        return bool(self.open_tasks or self.open_timers or self.open_children)
 
     def extend(self, events: Iterable[HistoryEvent]) -> None:
         """Apply events in order."""
@@ -80,19 +97,31 @@ class OrchestrationState:
         """Whether the arrival may still enter the history: nothing completes twice."""
         if self.is_finished:
             return False
-        if isinstance(arrival, TaskCompleted | TaskFailed):
-            return arrival.task_id in self.open_tasks
-        if isinstance(arrival, TimerFired):
-            return arrival.task_id in self.open_timers
-        if isinstance(arrival, ExecutionStarted):
-            return self.started is None
+        match arrival:
+            case TaskCompleted() | TaskFailed():
+                return arrival.task_id in self.open_tasks
+            case TimerFired():
+                return arrival.task_id in self.open_timers
+            case SubOrchestrationInstanceCompleted() | SubOrchestrationInstanceFailed():
+                return arrival.task_id in self.open_children
+            case EntityOperationCompleted() | EntityOperationFailed():
+                return arrival.task_id in self.open_calls
+            case ExecutionStarted():
+                return self.started is None
         return True
 
     def next_timer_at(self) -> datetime | None:
         """Return when the earliest open timer fires."""
         return min((timer.fire_at for timer in self.open_timers.values()), default=None)
 
-    def _take_task_id(self, event: TaskScheduled | TimerCreated) -> None:
+    def _take_task_id(
+        self,
+        event: TaskScheduled
+        | TimerCreated
+        | SubOrchestrationInstanceCreated
+        | EntityOperationCalled
+        | EntityOperationSignaled,
+    ) -> None:
         if event.task_id < self.next_task_id:
             raise HistoryCorrupt(f"{_name(event)} uses task id {event.task_id} again.")
         self.next_task_id = event.task_id + 1
@@ -109,6 +138,14 @@ class OrchestrationState:
         self.is_finished = True
         self.open_tasks.clear()
         self.open_timers.clear()
+        self.open_children.clear()
+        self.open_calls.clear()
+
+    def _on_suspended(self, _event: ExecutionSuspended) -> None:
+        self.is_suspended = True
+
+    def _on_resumed(self, _event: ExecutionResumed) -> None:
+        self.is_suspended = False
 
     def _on_task_scheduled(self, event: TaskScheduled) -> None:
         self._take_task_id(event)
@@ -125,6 +162,28 @@ class OrchestrationState:
     def _on_timer_ended(self, event: TimerFired | TimerCancelled) -> None:
         if self.open_timers.pop(event.task_id, None) is None:
             raise HistoryCorrupt(f"{_name(event)} for timer {event.task_id}, which is not open.")
+
+    def _on_child_created(self, event: SubOrchestrationInstanceCreated) -> None:
+        self._take_task_id(event)
+        self.open_children[event.task_id] = event
+
+    def _on_child_ended(
+        self, event: SubOrchestrationInstanceCompleted | SubOrchestrationInstanceFailed
+    ) -> None:
+        if self.open_children.pop(event.task_id, None) is None:
+            raise HistoryCorrupt(
+                f"{_name(event)} for sub-orchestration {event.task_id}, which is not open."
+            )
+
+    def _on_entity_called(self, event: EntityOperationCalled) -> None:
+        self._take_task_id(event)
+        self.open_calls[event.task_id] = event
+
+    def _on_entity_answered(self, event: EntityOperationCompleted | EntityOperationFailed) -> None:
+        if self.open_calls.pop(event.task_id, None) is None:
+            raise HistoryCorrupt(
+                f"{_name(event)} for entity call {event.task_id}, which is not open."
+            )
 
 
 def _name(event: HistoryEvent) -> str:
@@ -144,5 +203,14 @@ _FOLDS: dict[type, _Fold] = {
     TimerCreated: OrchestrationState._on_timer_created,
     TimerFired: OrchestrationState._on_timer_ended,
     TimerCancelled: OrchestrationState._on_timer_ended,
+    ExecutionSuspended: OrchestrationState._on_suspended,
+    ExecutionResumed: OrchestrationState._on_resumed,
+    SubOrchestrationInstanceCreated: OrchestrationState._on_child_created,
+    SubOrchestrationInstanceCompleted: OrchestrationState._on_child_ended,
+    SubOrchestrationInstanceFailed: OrchestrationState._on_child_ended,
+    EntityOperationCalled: OrchestrationState._on_entity_called,
+    EntityOperationSignaled: OrchestrationState._take_task_id,
+    EntityOperationCompleted: OrchestrationState._on_entity_answered,
+    EntityOperationFailed: OrchestrationState._on_entity_answered,
 }
-assert EventRaised not in _FOLDS, "an external event changes nothing but the length"
+assert not {EventRaised, ExecutionRewound} & _FOLDS.keys(), "these change nothing but the length"

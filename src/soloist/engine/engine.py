@@ -15,11 +15,15 @@ from soloist.contracts.executor import Executor
 from soloist.contracts.store import Store
 from soloist.core.events import ExecutionCompleted
 from soloist.core.failures import FailureDetails
-from soloist.core.instances import Lease
+from soloist.core.ids import is_entity_id
+from soloist.core.instances import CommitReceipt, Lease
+from soloist.core.messages import Execution, answer_parent
 from soloist.core.outcomes import Outcome
 from soloist.core.status import RuntimeStatus
 from soloist.engine.activities import ActivityPool
-from soloist.engine.session import Session, SessionEnd, SessionTools
+from soloist.engine.entities import EntitySession
+from soloist.engine.held import Held, HeldEnd, Tools
+from soloist.engine.session import Session
 from soloist.engine.settings import EngineSettings
 from soloist.errors import HistoryCorrupt, Overloaded, StoreUnavailable
 from soloist.telemetry import logger
@@ -61,18 +65,21 @@ class Engine:
             max_worker_losses=self._settings.max_worker_losses,
             max_payload_bytes=self._settings.limits.max_payload_bytes,
         )
-        self._tools = SessionTools(
+        self._tools = Tools(
             store,
             clock,
             executor,
             self._activities,
             self._settings,
-            asyncio.Semaphore(self._settings.max_concurrent_episodes),
-            self._on_rest,
-            self._on_wake,
+            episodes=asyncio.Semaphore(self._settings.max_concurrent_episodes),
+            batches=asyncio.Semaphore(self._settings.max_concurrent_entities),
+            on_rest=self._on_rest,
+            on_wake=self._on_wake,
+            claim=self._claim,
+            on_commit=self._on_commit,
         )
-        self._sessions: dict[int, Session] = {}
-        self._resting: OrderedDict[int, tuple[Session, datetime]] = OrderedDict()
+        self._sessions: dict[int, Held] = {}
+        self._resting: OrderedDict[int, tuple[Held, datetime]] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
         self._returns: set[asyncio.Task[None]] = set()
         self._loops: list[asyncio.Task[None]] = []
@@ -187,9 +194,14 @@ class Engine:
         if len(self._sessions) >= self._settings.max_sessions:
             self._let_go_longest_resting()
         self.replaced(lease.record.generation)
-        session = Session(lease, self._tools)
+        session = self._session_for(lease)
         self._sessions[session.generation] = session
         self._begin(self._host(session))
+
+    def _session_for(self, lease: Lease) -> Held:
+        if is_entity_id(lease.record.instance_id):
+            return EntitySession(lease, self._tools)
+        return Session(lease, self._tools)
 
     def mail(self, generation: int) -> None:
         """Let the holder read its inbox; if it is held elsewhere or by nobody, look around."""
@@ -212,17 +224,34 @@ class Engine:
         else:
             self._due_instances += 1
 
+    def _claim(self) -> int | None:
+        """Return this host's id for what a commit sets in motion; a full hub lets it wait."""
+        try:
+            return self.claimant()
+        except Overloaded:
+            return None
+
+    def _on_commit(self, receipt: CommitReceipt) -> None:
+        for generation in receipt.replaced:
+            self.replaced(generation)
+        for lease in receipt.leases:
+            self.granted(lease)
+        for generation in receipt.mail:
+            self.mail(generation)
+        if receipt.waits:
+            self.work_waits()
+
     # -- sessions -------------------------------------------------------------------------------
 
-    async def _host(self, session: Session) -> None:
+    async def _host(self, session: Held) -> None:
         """Run a session to its end and clean up behind it."""
-        end = SessionEnd.FAILED
+        end = HeldEnd.FAILED
         try:
             try:
                 end = await session.run()
             except HistoryCorrupt as error:
                 await self._condemn(session, error)
-                end = SessionEnd.OVER
+                end = HeldEnd.OVER
         except (StoreUnavailable, Overloaded) as error:
             _log.warning("store unavailable", instance_id=session.instance_id, reason=str(error))
         except Exception:  # noqa: BLE001  # whatever it was, the lease is given back
@@ -231,16 +260,16 @@ class Engine:
             if self._sessions.get(session.generation) is session:
                 del self._sessions[session.generation]
                 self._resting.pop(session.generation, None)
-        if end is SessionEnd.FAILED:
+        if end is HeldEnd.FAILED:
             self._begin(self._give_back_later(session), self._returns)
         else:
             self._retry_seconds.pop(session.generation, None)
-        if end is SessionEnd.STALE:  # a lease that is no longer ours is not touched by this
+        if end is HeldEnd.STALE:  # a lease that is no longer ours is not touched by this
             self._begin(self._give_back(session.generation, session.epoch), self._returns)
         if self._due_instances:
             self._look_around.set()
 
-    async def _condemn(self, session: Session, error: HistoryCorrupt) -> None:
+    async def _condemn(self, session: Held, error: HistoryCorrupt) -> None:
         """Fail an instance whose history or whose executor breaks a law: no retry would help."""
         _log.error("instance fails", instance_id=session.instance_id, reason=str(error))
         record = await self._store.read(session.instance_id)
@@ -248,8 +277,15 @@ class Engine:
             return
         now = self._clock.now()
         failure = FailureDetails(f"Soloist cannot go on with this instance. {error}")
+        execution = Execution(
+            instance_id=record.instance_id,
+            generation=record.generation,
+            execution_id=record.execution_id,
+            name=record.name,
+            parent=record.parent,
+        )
         completed = ExecutionCompleted(now, RuntimeStatus.FAILED, None, failure)
-        await self._store.commit(
+        receipt = await self._store.commit(
             Outcome(
                 generation=record.generation,
                 execution_id=record.execution_id,
@@ -263,10 +299,14 @@ class Engine:
                 output=None,
                 failure=failure,
                 due_at=None,
-            )
+                outgoing=answer_parent(execution, RuntimeStatus.FAILED, None, failure, now),
+            ),
+            self._claim(),
         )
+        if receipt is not None:
+            self._on_commit(receipt)
 
-    async def _give_back_later(self, session: Session) -> None:
+    async def _give_back_later(self, session: Held) -> None:
         """Give a failed session's lease back, more slowly each time it fails again."""
         generation = session.generation
         pause = self._retry_seconds.get(generation, self._settings.retry_seconds)
@@ -284,10 +324,10 @@ class Engine:
                 self._look_around.set()
                 return
 
-    def _on_rest(self, session: Session) -> None:
+    def _on_rest(self, session: Held) -> None:
         self._resting[session.generation] = (session, self._clock.now())
 
-    def _on_wake(self, session: Session) -> None:
+    def _on_wake(self, session: Held) -> None:
         self._resting.pop(session.generation, None)
 
     def _let_go_longest_resting(self) -> None:

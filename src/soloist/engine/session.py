@@ -14,34 +14,30 @@ instance is loaded again from what is durable. There is no repair of state in me
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Callable
 from datetime import datetime
-from enum import Enum
 from uuid import uuid4
 
-import msgspec
-
-from soloist.contracts.clock import Alarm, Clock
-from soloist.contracts.executor import ActivityCall, Episode, Executor, HistoryNeeded
-from soloist.contracts.store import Store
+from soloist.contracts.clock import Alarm
+from soloist.contracts.executor import ActivityCall, Episode, HistoryNeeded
 from soloist.core.actions import CompleteExecution, ContinueAsNew, EpisodeResult
 from soloist.core.episode import Conclusion, End, Turn, close_turn, open_turn
 from soloist.core.events import (
     Arrival,
+    EntityRequested,
     ExecutionStarted,
     HistoryEvent,
     TaskCompleted,
     TaskFailed,
     TaskScheduled,
+    TimerDeclared,
     TimerFired,
 )
 from soloist.core.failures import FailureDetails
-from soloist.core.instances import InboxMessage, Lease
+from soloist.core.instances import Lease
+from soloist.core.messages import Execution
 from soloist.core.outcomes import NextExecution, Outcome
 from soloist.core.state import OrchestrationState
-from soloist.engine.activities import ActivityPool
-from soloist.engine.settings import EngineSettings
+from soloist.engine.held import HeldEnd, Mailbox, Tools
 from soloist.errors import AppError, WorkerAbsent, WorkerLost
 from soloist.telemetry import logger
 
@@ -49,36 +45,10 @@ _log = logger(__name__)
 _NO_CODE = EpisodeResult()
 
 
-class SessionEnd(Enum):
-    """Why a session ended."""
-
-    OVER = "the instance has ended"
-    RELEASED = "it was given back"
-    STALE = "somebody else holds the instance"
-    FAILED = "something went wrong; the lease must be given back"
-
-
-class SessionTools(msgspec.Struct, frozen=True):
-    """What every session of one engine works with.
-
-    ``episodes`` bounds the turns under way; ``on_rest`` is told when a session has nothing to do
-    and ``on_wake`` when it has again.
-    """
-
-    store: Store
-    clock: Clock
-    executor: Executor
-    activities: ActivityPool
-    settings: EngineSettings
-    episodes: asyncio.Semaphore
-    on_rest: Callable[[Session], None]
-    on_wake: Callable[[Session], None]
-
-
 class Session:
-    """One leased instance at work."""
+    """One leased orchestration at work."""
 
-    def __init__(self, lease: Lease, tools: SessionTools) -> None:
+    def __init__(self, lease: Lease, tools: Tools) -> None:
         record = lease.record
         self.generation = record.generation
         self.epoch = lease.epoch
@@ -86,16 +56,15 @@ class Session:
         self.is_closed = False
         self._tools = tools
         self._record = record
-        self._execution_id = record.execution_id
+        self._execution = self._execution_of(record.execution_id)
         self._state = OrchestrationState()
         self._end: End | None = None
         self._past: tuple[HistoryEvent, ...] | None = ()
         self._fed = 0
+        self._unfed: list[HistoryEvent] = []
         self._custom_status = record.custom_status
         self._started: ExecutionStarted | None = None
-        self._inbox: deque[InboxMessage] = deque(lease.messages)
-        self._last_message_id = lease.messages[-1].message_id if lease.messages else 0
-        self._has_mail = False
+        self._mailbox = Mailbox(lease, tools.store)
         self._completions: list[Arrival] = []
         self._next_timer_at: datetime | None = None
         self._alarm: Alarm | None = None
@@ -109,7 +78,7 @@ class Session:
 
     def check_mail(self) -> None:
         """Look into the inbox: a message was delivered."""
-        self._has_mail = True
+        self._mailbox.has_mail = True
         self._awake.set()
 
     def release(self) -> None:
@@ -122,22 +91,22 @@ class Session:
         self.is_closed = True
         self._awake.set()
 
-    async def run(self) -> SessionEnd:
+    async def run(self) -> HeldEnd:
         """Work until the instance has ended or is held no more."""
         try:
             await self._load()
             while True:
                 arrivals, consumed = await self._next_arrivals()
                 if self.is_closed:
-                    return SessionEnd.STALE
+                    return HeldEnd.STALE
                 if not arrivals:
                     await self._tools.store.release(self.generation, self.epoch)
-                    return SessionEnd.RELEASED
+                    return HeldEnd.RELEASED
                 conclusion = await self._turn(arrivals, consumed)
                 if conclusion is None:
-                    return SessionEnd.STALE
+                    return HeldEnd.STALE
                 if conclusion.is_over and not isinstance(conclusion.end, ContinueAsNew):
-                    return SessionEnd.OVER
+                    return HeldEnd.OVER
         finally:
             self.is_closed = True
             self._disarm()
@@ -154,23 +123,40 @@ class Session:
             self._begin_activity(scheduled)
         self._next_timer_at = self._state.next_timer_at()
 
+    def _execution_of(self, execution_id: str) -> Execution:
+        record = self._record
+        return Execution(
+            instance_id=record.instance_id,
+            generation=record.generation,
+            execution_id=execution_id,
+            name=record.name,
+            parent=record.parent,
+            default_version=self._tools.settings.versions.version,
+        )
+
     def _begin_execution(self, execution_id: str, payload: str | None, at: datetime) -> None:
-        self._execution_id = execution_id
+        self._execution = self._execution_of(execution_id)
         self._state = OrchestrationState()
         self._end = None
         self._past = ()
         self._fed = 0
+        self._unfed = []
         self._next_timer_at = None
+        record = self._record
         self._started = ExecutionStarted(
-            at, self._record.name, execution_id, payload, self._record.version
+            at,
+            record.name,
+            execution_id,
+            payload,
+            record.version,
+            None if record.parent is None else record.parent.instance_id,
         )
 
     async def _next_arrivals(self) -> tuple[list[Arrival], tuple[int, ...]]:
         """Wait for something to do; return it with the inbox messages that it uses up."""
         while not self.is_closed and (not self._must_release or self._completions):
             self._awake.clear()
-            if self._has_mail:
-                await self._read_inbox()
+            await self._mailbox.read()
             arrivals, consumed = self._take_arrivals()
             if arrivals:
                 return arrivals, consumed
@@ -180,13 +166,6 @@ class Session:
             await self._awake.wait()
             self._tools.on_wake(self)
         return [], ()
-
-    async def _read_inbox(self) -> None:
-        self._has_mail = False
-        messages = await self._tools.store.inbox(self.generation, self._last_message_id)
-        if messages:
-            self._inbox.extend(messages)
-            self._last_message_id = messages[-1].message_id
 
     def _take_arrivals(self) -> tuple[list[Arrival], tuple[int, ...]]:
         room = self._tools.settings.max_arrivals_per_turn
@@ -198,8 +177,10 @@ class Session:
         del self._completions[:room]
         arrivals += self._fired_timers()
         consumed: list[int] = []
-        while self._inbox and len(arrivals) < room:
-            message = self._inbox.popleft()
+        inbox = self._mailbox.messages
+        while inbox and len(arrivals) < room:
+            message = inbox.popleft()
+            assert not isinstance(message.event, EntityRequested | TimerDeclared), "for entities"
             arrivals.append(message.event)
             consumed.append(message.message_id)
         return arrivals, tuple(consumed)
@@ -221,15 +202,22 @@ class Session:
         history_length = self._state.length
         result = await self._run_code(turn) if turn.needs_code else _NO_CODE
         now = tools.clock.now()
-        conclusion = close_turn(self._state, turn, result, self._end, now, tools.settings.limits)
+        conclusion = close_turn(
+            self._state, turn, result, self._end, now, tools.settings.limits, self._execution
+        )
         if result.custom_status is not None:
             self._custom_status = None if result.custom_status == "null" else result.custom_status
         outcome = self._outcome(conclusion, consumed, history_length, now)
-        if not await tools.store.commit(outcome):
+        receipt = await tools.store.commit(outcome, tools.claim())
+        if receipt is None:
             _log.info("stale commit refused", instance_id=self.instance_id)
             return None
+        tools.on_commit(receipt)
         if turn.needs_code:
             self._past = None
+            self._unfed = []
+        elif conclusion.end is None:
+            self._unfed += turn.events
         self._end = conclusion.end
         self._carry_on(conclusion, outcome, now)
         return conclusion
@@ -250,7 +238,7 @@ class Session:
         waits_for_time_only = next_execution is None and not self._state.open_tasks
         return Outcome(
             generation=self.generation,
-            execution_id=self._execution_id,
+            execution_id=self._execution.execution_id,
             epoch=self.epoch,
             history_length=history_length,
             at=now,
@@ -262,6 +250,7 @@ class Session:
             failure=conclusion.failure,
             due_at=self._next_timer_at if waits_for_time_only else now,
             next_execution=next_execution,
+            outgoing=conclusion.outgoing,
         )
 
     def _carry_on(self, conclusion: Conclusion, outcome: Outcome, now: datetime) -> None:
@@ -270,9 +259,7 @@ class Session:
         if following is not None:
             self._begin_execution(following.execution_id, following.input, now)
             if following.carried:
-                self._inbox.clear()
-                self._last_message_id = 0
-                self._has_mail = True
+                self._mailbox.read_afresh()
             return
         if conclusion.is_over:
             return
@@ -298,7 +285,7 @@ class Session:
                 async with self._tools.episodes:
                     return await self._run_episode(turn)
             except HistoryNeeded:
-                self._past = await self._tools.store.history(self.generation)
+                await self._read_past()
             except WorkerLost as error:
                 losses += not isinstance(error, WorkerAbsent)
                 if self.is_closed:
@@ -306,24 +293,30 @@ class Session:
                 if losses >= self._tools.settings.max_worker_losses:
                     text = f"The worker process was lost {losses} times in this turn. {error}"
                     return EpisodeResult((CompleteExecution(failure=FailureDetails(text)),))
-                self._past = await self._tools.store.history(self.generation)
+                await self._read_past()
             except AppError as error:
                 return EpisodeResult((CompleteExecution(failure=FailureDetails(str(error))),))
 
+    async def _read_past(self) -> None:
+        self._past = await self._tools.store.history(self.generation)
+        self._unfed = []
+
     async def _run_episode(self, turn: Turn) -> EpisodeResult:
         past = self._past
+        position = self._fed if past is None else len(past)
+        events = (*self._unfed, *turn.events)
         result = await self._tools.executor.run_episode(
             Episode(
                 generation=self.generation,
-                execution_id=self._execution_id,
+                execution_id=self._execution.execution_id,
                 instance_id=self.instance_id,
                 name=self._record.name,
-                position=self._fed if past is None else len(past),
-                events=turn.events,
+                position=position,
+                events=events,
                 past=past,
             )
         )
-        self._fed = (self._fed if past is None else len(past)) + len(turn.events)
+        self._fed = position + len(events)
         return result
 
     def _arm(self) -> None:

@@ -43,8 +43,8 @@ class KeyStore(Protocol):
     async def keys(self) -> tuple[AccessKey, ...]:
         """Return every access key of the hub."""
 
-    async def add_key(self, key: AccessKey) -> AccessKey:
-        """Store a key unless one of that scope and name is there; return the one that is."""
+    async def put_key(self, key: AccessKey, *, replaces: bool = False) -> AccessKey:
+        """Store a key; unless it ``replaces`` one of that scope and name, that one stays."""
 
 
 class KeyRing(msgspec.Struct, frozen=True):
@@ -94,7 +94,7 @@ async def ensure_keys(store: KeyStore, now: datetime) -> KeyRing:
     present = {(key.scope, key.name) for key in keys}
     for scope, name in ((MASTER, "_master"), (HOST, "default"), (SYSTEM, DURABLE_KEY_NAME)):
         if (scope, name) not in present:
-            keys.append(await store.add_key(AccessKey(scope, name, new_key_value(), now)))
+            keys.append(await store.put_key(AccessKey(scope, name, new_key_value(), now)))
     return KeyRing(tuple(keys))
 
 

@@ -24,6 +24,7 @@ from soloist.telemetry import logger
 from soloist.wire import (
     ActivityDone,
     ClientCall,
+    EntityDone,
     EpisodeDone,
     FunctionDescription,
     HistoryMissing,
@@ -34,15 +35,21 @@ from soloist.wire import (
     Loaded,
     LoadFailed,
     RunActivity,
+    RunEntity,
     RunEpisode,
     RunHttp,
+    RunTimer,
+    SlowTurn,
+    TimerDone,
     WorkerMessage,
 )
 
 _log = logger(__name__)
 
-Answer = EpisodeDone | HistoryMissing | ActivityDone | HttpDone | HttpFailed
-Question = RunEpisode | RunActivity | RunHttp
+Answer = (
+    EpisodeDone | HistoryMissing | ActivityDone | EntityDone | TimerDone | HttpDone | HttpFailed
+)
+Question = RunEpisode | RunActivity | RunEntity | RunTimer | RunHttp
 
 _STOPPING = "The host is stopping."
 _LOOPING_DEATHS = 3
@@ -184,6 +191,8 @@ class Seat:
                 self._desk.accept(message, self._link.send)  # type: ignore[arg-type]  # is one
             elif kind is Loaded or kind is LoadFailed:
                 self._on_loaded(message)  # type: ignore[arg-type]  # it is one of the two
+            elif kind is SlowTurn:
+                self._on_slow_turn(message)  # type: ignore[arg-type]  # it is one
             else:
                 future = answers.pop(message.call, None)  # type: ignore[union-attr]  # has one
                 if future is not None and not future.done():
@@ -192,7 +201,7 @@ class Seat:
     def unsendable(self, message: HostMessage, error: Exception) -> None:
         """Fail the one call whose question cannot be written."""
         future = None
-        if isinstance(message, RunEpisode | RunActivity | RunHttp):
+        if isinstance(message, Question):
             future = self.answers.pop(message.call, None)
         if future is not None and not future.done():
             future.set_exception(AppError(f"The call cannot be sent to the worker: {error}"))
@@ -291,6 +300,16 @@ class Seat:
             self._loading.set_result(message)
         else:
             self._loading.set_exception(AppLoadFailed(message.message, message.traceback))
+
+    def _on_slow_turn(self, slow: SlowTurn) -> None:
+        _log.warning(
+            "An orchestrator blocks its worker: orchestrators must not sleep, wait or do I/O",
+            orchestrator=slow.name,
+            instance_id=slow.instance_id,
+            seconds=round(slow.seconds, 1),
+            stands_at=slow.place or None,
+            worker=self.index,
+        )
 
     def _check_same(self, loaded: Loaded) -> None:
         functions = tuple(sorted(loaded.functions, key=lambda function: function.name))

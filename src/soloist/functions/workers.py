@@ -7,7 +7,15 @@ from collections.abc import Sequence
 
 import msgspec
 
-from soloist.contracts.executor import ActivityCall, ActivityResult, Episode, HistoryNeeded
+from soloist.contracts.executor import (
+    ActivityCall,
+    ActivityResult,
+    EntityBatch,
+    EntityResult,
+    Episode,
+    HistoryNeeded,
+    TimerCall,
+)
 from soloist.core.actions import EpisodeResult
 from soloist.core.failures import FailureDetails
 from soloist.errors import AppError, AppLoadFailed, WorkerAbsent, WorkerLost
@@ -17,6 +25,7 @@ from soloist.functions.seats import Answer, Seat, SeatLimits
 from soloist.telemetry import logger
 from soloist.wire import (
     ActivityDone,
+    EntityDone,
     EpisodeDone,
     Forget,
     FunctionDescription,
@@ -26,8 +35,11 @@ from soloist.wire import (
     Load,
     Loaded,
     RunActivity,
+    RunEntity,
     RunEpisode,
     RunHttp,
+    RunTimer,
+    TimerDone,
 )
 
 _log = logger(__name__)
@@ -159,6 +171,42 @@ class WorkerPool:
             return ActivityResult(failure=FailureDetails(str(error)))
         if type(answer) is ActivityDone:
             return ActivityResult(answer.result, answer.failure)
+        raise _mismatch(answer)
+
+    async def run_entity(self, batch: EntityBatch) -> EntityResult:
+        """See ``contracts.executor``.
+
+        Raises:
+            WorkerLost: the worker died.
+            AppError: the batch cannot be written to a worker.
+        """
+        seat = await self._least_busy()
+        answer = await seat.ask(
+            RunEntity(seat.next_call(), batch.name, batch.key, batch.state, batch.operations)
+        )
+        if type(answer) is EntityDone:
+            return answer.result
+        raise _mismatch(answer)
+
+    async def run_timer(self, call: TimerCall) -> FailureDetails | None:
+        """See ``contracts.executor``.
+
+        Raises:
+            WorkerLost: the worker died; the function may have run.
+        """
+        seat = await self._least_busy()
+        answer = await seat.ask(
+            RunTimer(
+                seat.next_call(),
+                call.function,
+                call.is_past_due,
+                call.last_at,
+                call.next_at,
+                call.updated_at,
+            )
+        )
+        if type(answer) is TimerDone:
+            return answer.failure
         raise _mismatch(answer)
 
     async def run_http(self, call: HttpCall) -> HttpDone | HttpFailed:

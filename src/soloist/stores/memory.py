@@ -11,14 +11,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from typing import TypeGuard
 
 import msgspec
 
 from soloist.contracts.clock import Clock
-from soloist.core.events import EventRaised, ExecutionTerminated, HistoryEvent, InboxEvent
+from soloist.core.events import (
+    EntityRequested,
+    EventRaised,
+    ExecutionTerminated,
+    HistoryEvent,
+    InboxEvent,
+    SubOrchestrationInstanceCreated,
+    TaskAddress,
+)
+from soloist.core.ids import is_entity_id, parse_entity_id, timer_function
 from soloist.core.instances import (
     AccessKey,
     Backlog,
+    CommitReceipt,
     DeliverReceipt,
     InboxMessage,
     InstancePage,
@@ -29,12 +40,26 @@ from soloist.core.instances import (
     StartReceipt,
     StartRequest,
 )
+from soloist.core.messages import (
+    Outgoing,
+    Reply,
+    SendRequest,
+    StartChild,
+    TerminateChild,
+    child_request,
+    entity_call,
+    parent_replaced,
+    refused_child,
+    replaced_child,
+)
 from soloist.core.outcomes import NextExecution, Outcome
 from soloist.core.policy import StartDecision, decide_start
+from soloist.core.rewind import rewound
 from soloist.core.status import RuntimeStatus
 from soloist.errors import (
     InstanceExists,
     InstanceFinished,
+    InstanceNotFailed,
     InstanceNotFound,
     InstanceUnfinished,
     StoreUnavailable,
@@ -45,9 +70,9 @@ from soloist.stores.paging import fold_case, start_of, token_after
 class _Instance:
     """One row: what is known of an instance and what belongs to its execution."""
 
-    def __init__(self, record: InstanceRecord, due_at: datetime) -> None:
+    def __init__(self, record: InstanceRecord, due_at: datetime | None) -> None:
         self.record = record
-        self.due_at: datetime | None = due_at
+        self.due_at = due_at
         self.owner: int | None = None
         self.epoch = 0
         self.history: list[HistoryEvent] = []
@@ -64,15 +89,57 @@ class _Instance:
         self.epoch += 1
         return Lease(record=self.record, epoch=self.epoch, messages=tuple(self.inbox))
 
-    def give_back(self, now: datetime) -> None:
-        """Take the instance from its holder; waiting messages make it due at once."""
+    def give_back(self, now: datetime, retry_at: datetime | None = None) -> None:
+        """Take the instance from its holder; it is due when its first message is."""
         self.owner = None
-        if self.inbox:
-            self.make_due(now)
+        for message in self.inbox:
+            self.make_due(_due_at(message.event) or now)
+        if retry_at is not None and self.due_at is not None:
+            self.due_at = max(self.due_at, retry_at)
 
-    def make_due(self, now: datetime) -> None:
-        """Let somebody look at the instance now, unless it is overdue already."""
-        self.due_at = now if self.due_at is None else min(self.due_at, now)
+    def make_due(self, at: datetime) -> None:
+        """Let somebody look at the instance then, unless that is so earlier."""
+        self.due_at = at if self.due_at is None else min(self.due_at, at)
+
+
+def _due_at(event: InboxEvent) -> datetime | None:
+    """Return when a message is due, ``None`` for at once."""
+    return event.due_at if isinstance(event, EntityRequested) else None
+
+
+class _Moved:
+    """What one transaction moves elsewhere, on its way to becoming a receipt."""
+
+    def __init__(self, host_id: int | None) -> None:
+        self.host_id = host_id
+        self.due: dict[int, _Instance] = {}
+        self.mail: dict[int, None] = {}
+        self.replaced: list[int] = []
+
+    def touch(self, instance: _Instance) -> None:
+        """Remember an instance that has something new to do."""
+        generation = instance.record.generation
+        if instance.owner is None:
+            self.due[generation] = instance
+        else:
+            self.mail[generation] = None
+
+    def settle(self, now: datetime) -> CommitReceipt:
+        """Lease what is due to the host, if there is one."""
+        waiting = [
+            each
+            for each in self.due.values()
+            if each.owner is None and each.due_at is not None and each.due_at <= now
+        ]
+        leases: tuple[Lease, ...] = ()
+        if self.host_id is not None:
+            leases = tuple(each.lease_to(self.host_id) for each in waiting)
+        return CommitReceipt(
+            leases=leases,
+            mail=tuple(self.mail),
+            replaced=tuple(self.replaced),
+            waits=len(self.due) > len(leases),
+        )
 
 
 class _Hub:
@@ -170,48 +237,87 @@ class MemoryStore:
 
     async def start(self, request: StartRequest, host_id: int | None) -> StartReceipt:
         """Check, decide, replace and insert as one step."""
+        moved = _Moved(None)
+        decision, record, replaced = self._start(request, moved)
+        lease = None
+        if decision is not StartDecision.RETURN and self._is_live(host_id):
+            lease = self._hub.by_generation[record.generation].lease_to(host_id)
+        return StartReceipt(
+            decision=decision,
+            record=record,
+            lease=lease,
+            replaced=replaced,
+            mail=(*moved.mail, *(each for each in moved.due if each != record.generation)),
+        )
+
+    def _start(
+        self, request: StartRequest, moved: _Moved
+    ) -> tuple[StartDecision, InstanceRecord, int | None]:
         existing = self._hub.instances.get(request.instance_id)
         decision = _decide(request, existing)
         if existing is not None and decision is StartDecision.RETURN:
-            return StartReceipt(decision=decision, record=existing.record)
+            return decision, existing.record, None
         if existing is not None and decision is StartDecision.CONFLICT:
             record = existing.record
             raise InstanceExists(
                 record.instance_id, record.status.value, record.created_at.isoformat()
             )
         if existing is not None:
-            self._hub.remove(existing)
+            self._replace(existing, request.at, moved)
         instance = _Instance(_record_of(request, self._state), self._clock.now())
         self._hub.insert(instance)
-        lease = None
-        if host_id is not None and self._is_live(host_id):
-            lease = instance.lease_to(host_id)
+        moved.touch(instance)
         replaced = existing.record.generation if existing is not None else None
-        return StartReceipt(
-            decision=decision, record=instance.record, lease=lease, replaced=replaced
-        )
+        return decision, instance.record, replaced
+
+    def _replace(self, existing: _Instance, at: datetime, moved: _Moved) -> None:
+        """Remove an instance; a live one's children end, and whoever waits for it learns of it."""
+        record = existing.record
+        self._hub.remove(existing)
+        if record.status.is_terminal:
+            return
+        if record.parent is not None:
+            self._reply(replaced_child(record.parent, at), moved)
+        for child in self._hub.instances.values():
+            parent = child.record.parent
+            is_ours = parent is not None and parent.generation == record.generation
+            if is_ours and not child.record.status.is_terminal:
+                self._put(child, parent_replaced(at), moved)
 
     async def deliver(
         self, instance_id: str, event: InboxEvent, host_id: int | None
     ) -> DeliverReceipt:
         """Put a message into the inbox and make the instance due."""
         instance = self._hub.instances.get(instance_id)
+        if instance is None and is_entity_id(instance_id):
+            instance = self._new_entity(instance_id, event.at)
         if instance is None:
             raise InstanceNotFound(instance_id)
         if instance.record.status.is_terminal:
             raise InstanceFinished(instance_id, instance.record.status.value)
-        message = self._state.message(event)
-        instance.inbox.append(message)
-        lease = None
-        if instance.owner is None:
-            instance.make_due(self._clock.now())
-            if host_id is not None and self._is_live(host_id):
-                lease = instance.lease_to(host_id)
+        moved = _Moved(host_id if self._is_live(host_id) else None)
+        message = self._put(instance, event, moved)
+        receipt = moved.settle(self._clock.now())
         if message.message_id == self._mail_seen + 1:
             self._mail_seen = message.message_id
         return DeliverReceipt(
-            generation=instance.record.generation, message_id=message.message_id, lease=lease
+            generation=instance.record.generation,
+            message_id=message.message_id,
+            lease=receipt.leases[0] if receipt.leases else None,
         )
+
+    def _put(self, instance: _Instance, event: InboxEvent, moved: _Moved) -> InboxMessage:
+        message = self._state.message(event)
+        instance.inbox.append(message)
+        if instance.owner is None:
+            instance.make_due(_due_at(event) or self._clock.now())
+        moved.touch(instance)
+        return message
+
+    def _new_entity(self, instance_id: str, at: datetime) -> _Instance:
+        instance = _Instance(_entity_record(instance_id, at, self._state), None)
+        self._hub.insert(instance)
+        return instance
 
     async def lease(self, host_id: int, limit: int) -> LeaseGrant:
         """Lease due instances, the longest due first."""
@@ -227,24 +333,68 @@ class MemoryStore:
         leases = tuple(instance.lease_to(host_id) for _, instance in waiting[:limit])
         return LeaseGrant(leases=leases, mail=mail, next_due_at=self._next_due_at())
 
-    async def release(self, generation: int, epoch: int) -> None:
+    async def release(self, generation: int, epoch: int, retry_at: datetime | None = None) -> None:
         """Give a lease back."""
         instance = self._find(generation)
         if instance is not None and instance.owner is not None and instance.epoch == epoch:
-            instance.give_back(self._clock.now())
+            instance.give_back(self._clock.now(), retry_at)
 
-    async def commit(self, outcome: Outcome) -> bool:
+    async def commit(self, outcome: Outcome, host_id: int | None = None) -> CommitReceipt | None:
         """Commit one step unless it is stale."""
         instance = self._find(outcome.generation)
         if instance is None or not _is_current(instance, outcome):
-            return False
+            return None
         consumed = set(outcome.consumed)
         instance.inbox = [each for each in instance.inbox if each.message_id not in consumed]
         if outcome.next_execution is not None:
             self._begin_next(instance, outcome, outcome.next_execution)
         else:
             self._record_step(instance, outcome)
-        return True
+        moved = _Moved(host_id if self._is_live(host_id) else None)
+        for message in outcome.outgoing:
+            self._send(message, moved)
+        return moved.settle(self._clock.now())
+
+    def _send(self, message: Outgoing, moved: _Moved) -> None:
+        match message:
+            case StartChild():
+                self._start_child(message.request, moved)
+            case Reply():
+                self._reply(message, moved)
+            case SendRequest():
+                self._request(message, moved)
+            case TerminateChild():
+                self._terminate(message, moved)
+
+    def _terminate(self, message: TerminateChild, moved: _Moved) -> None:
+        child = self._hub.instances.get(message.instance_id)
+        is_ours = child is not None and child.record.parent == message.parent
+        if child is not None and is_ours and not child.record.status.is_terminal:
+            self._put(child, message.event, moved)
+
+    def _start_child(self, request: StartRequest, moved: _Moved) -> None:
+        assert request.parent is not None, "a sub-orchestration has a parent"
+        try:
+            _, _, replaced = self._start(request, moved)
+        except InstanceExists as refusal:
+            refused = refused_child(refusal, request.parent.task_id, request.at)
+            self._reply(Reply(request.parent, refused), moved)
+        else:
+            if replaced is not None:
+                moved.replaced.append(replaced)
+
+    def _reply(self, reply: Reply, moved: _Moved) -> None:
+        waiting = self._find(reply.to.generation)
+        if waiting is None or waiting.record.status.is_terminal:
+            return
+        if waiting.record.execution_id == reply.to.execution_id:
+            self._put(waiting, reply.event, moved)
+
+    def _request(self, request: SendRequest, moved: _Moved) -> None:
+        entity = self._hub.instances.get(request.entity_id)
+        if entity is None:
+            entity = self._new_entity(request.entity_id, request.event.at)
+        self._put(entity, request.event, moved)
 
     async def inbox(self, generation: int, after: int) -> tuple[InboxMessage, ...]:
         """Return waiting messages in order."""
@@ -274,16 +424,68 @@ class MemoryStore:
         has_more = len(rest) > query.page_size
         return InstancePage(page, token_after(page[-1].generation) if has_more else None)
 
-    async def purge(self, instance_id: str) -> RuntimeStatus | None:
-        """Remove a finished instance."""
+    async def purge(self, instance_id: str, generation: int | None = None) -> RuntimeStatus | None:
+        """Remove a finished instance, or an entity."""
         instance = self._hub.instances.get(instance_id)
-        if instance is None:
+        if instance is None or generation not in (None, instance.record.generation):
             return None
         status = instance.record.status
-        if not status.is_terminal:
+        if not (status.is_terminal or is_entity_id(instance_id)):
             raise InstanceUnfinished(instance_id, status.value)
         self._hub.remove(instance)
         return status
+
+    async def rewind(
+        self, instance_id: str, reason: str | None, at: datetime, host_id: int | None
+    ) -> CommitReceipt:
+        """Take back the failure of an instance and of what it rests on."""
+        instance = self._hub.instances.get(instance_id)
+        if instance is None or is_entity_id(instance_id):
+            raise InstanceNotFound(instance_id)
+        if instance.record.status is not RuntimeStatus.FAILED:
+            raise InstanceNotFailed(instance_id, instance.record.status.value)
+        moved = _Moved(host_id if self._is_live(host_id) else None)
+        self._rewind(instance, reason, at, moved)
+        return moved.settle(self._clock.now())
+
+    def _rewind(self, instance: _Instance, reason: str | None, at: datetime, moved: _Moved) -> None:
+        rewinding = rewound(instance.history, reason, at)
+        record = instance.record
+        instance.history = list(rewinding.history)
+        instance.record = msgspec.structs.replace(
+            record,
+            status=RuntimeStatus.RUNNING,
+            output=None,
+            failure=None,
+            updated_at=at,
+            history_length=len(instance.history),
+        )
+        instance.due_at = self._clock.now()
+        for event in rewinding.mail:
+            self._put(instance, event, moved)
+        for child in rewinding.children:
+            self._rewind_child(child, _task_of(record, child.task_id), reason, at, moved)
+        for call in rewinding.calls:
+            self._request(entity_call(call, at, _task_of(record, call.task_id)), moved)
+
+    def _rewind_child(
+        self,
+        created: SubOrchestrationInstanceCreated,
+        parent: TaskAddress,
+        reason: str | None,
+        at: datetime,
+        moved: _Moved,
+    ) -> None:
+        """Rewind a failed child; one that is gone, or is not ours any more, is started again."""
+        child = self._hub.instances.get(created.instance_id)
+        if (
+            child is not None
+            and child.record.parent == parent
+            and child.record.status is RuntimeStatus.FAILED
+        ):
+            self._rewind(child, reason, at, moved)
+        else:
+            self._start_child(child_request(created, at, parent), moved)
 
     async def backlog(self) -> Backlog:
         """Count what is due and what is held."""
@@ -296,9 +498,16 @@ class MemoryStore:
         """Return every access key."""
         return tuple(self._hub.keys[each] for each in sorted(self._hub.keys))
 
-    async def add_key(self, key: AccessKey) -> AccessKey:
-        """Store a key unless one of that scope and name is there."""
-        return self._hub.keys.setdefault((key.scope, key.name), key)
+    async def put_key(self, key: AccessKey, *, replaces: bool = False) -> AccessKey:
+        """Store a key."""
+        place = (key.scope, key.name)
+        if replaces:
+            self._hub.keys[place] = key
+        return self._hub.keys.setdefault(place, key)
+
+    async def drop_key(self, scope: str, name: str) -> bool:
+        """Remove a key."""
+        return self._hub.keys.pop((scope, name), None) is not None
 
     @property
     def _hub(self) -> _Hub:
@@ -306,8 +515,8 @@ class MemoryStore:
             raise StoreUnavailable(f"The store of task hub '{self._task_hub}' is not open.")
         return self._opened
 
-    def _is_live(self, host_id: int) -> bool:
-        expires_at = self._hub.hosts.get(host_id)
+    def _is_live(self, host_id: int | None) -> TypeGuard[int]:
+        expires_at = None if host_id is None else self._hub.hosts.get(host_id)
         return expires_at is not None and expires_at > self._clock.now()
 
     def _take_from(self, host_id: int) -> None:
@@ -349,7 +558,9 @@ class MemoryStore:
             updated_at=outcome.at,
             history_length=len(instance.history),
         )
-        if outcome.status.is_terminal:
+        if outcome.vanishes and not instance.inbox:
+            self._hub.remove(instance)
+        elif outcome.status.is_terminal:
             instance.inbox.clear()
             instance.owner = instance.due_at = None
         elif outcome.releases:
@@ -395,7 +606,31 @@ def _record_of(request: StartRequest, state: MemoryState) -> InstanceRecord:
         created_at=request.at,
         updated_at=request.at,
         history_length=0,
+        parent=request.parent,
     )
+
+
+def _entity_record(instance_id: str, at: datetime, state: MemoryState) -> InstanceRecord:
+    timer = timer_function(instance_id)
+    return InstanceRecord(
+        generation=state.next_generation(),
+        instance_id=instance_id,
+        execution_id="",
+        name=parse_entity_id(instance_id).name if timer is None else timer,
+        version=None,
+        status=RuntimeStatus.RUNNING,
+        input=None,
+        output=None,
+        custom_status=None,
+        failure=None,
+        created_at=at,
+        updated_at=at,
+        history_length=0,
+    )
+
+
+def _task_of(record: InstanceRecord, task_id: int) -> TaskAddress:
+    return TaskAddress(record.instance_id, record.generation, record.execution_id, task_id)
 
 
 def _decide(request: StartRequest, existing: _Instance | None) -> StartDecision:
@@ -422,8 +657,11 @@ def _matches(record: InstanceRecord, query: InstanceQuery) -> bool:
     names = {fold_case(name) for name in query.names}
     return (
         record.instance_id.startswith(query.instance_id_prefix)
+        and is_entity_id(record.instance_id) == is_entity_id(query.instance_id_prefix)
         and (not names or fold_case(record.name) in names)
         and (not query.statuses or record.status in query.statuses)
         and (query.created_from is None or record.created_at >= query.created_from)
         and (query.created_to is None or record.created_at <= query.created_to)
+        and (query.updated_from is None or record.updated_at >= query.updated_from)
+        and (query.updated_to is None or record.updated_at <= query.updated_to)
     )

@@ -12,11 +12,9 @@ from soloist.core.events import (
     ExecutionStarted,
     ExecutionTerminated,
     HistoryEvent,
-    OrchestratorStarted,
     TaskCompleted,
     TaskFailed,
     TaskScheduled,
-    TimerCancelled,
     TimerCreated,
     TimerFired,
 )
@@ -111,7 +109,7 @@ class _HistoryReport:
 
     def add(self, event: HistoryEvent) -> None:
         self._place += 1
-        if isinstance(event, OrchestratorStarted | TimerCancelled):
+        if not isinstance(event, _Shown):
             return  # Durable Functions does not show the one and does not have the other
         entry: _Entry = {"EventType": type(event).__name__, "Timestamp": exact(event.at)}
         self._write(entry, event)

@@ -11,6 +11,7 @@ import contextlib
 import os
 import socket
 import sqlite3
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from soloist.core.events import HistoryEvent, InboxEvent
 from soloist.core.instances import (
     AccessKey,
     Backlog,
+    CommitReceipt,
     DeliverReceipt,
     InboxMessage,
     InstancePage,
@@ -192,17 +194,18 @@ class SqliteStore:
         self._mail_after = max(self._mail_after, accounted)
         return grant
 
-    async def release(self, generation: int, epoch: int) -> None:
+    async def release(self, generation: int, epoch: int, retry_at: datetime | None = None) -> None:
         """Give a lease back."""
         await self._open_writer().submit(
             partial(writes.release, now=self._now(), generation=generation, epoch=epoch)
         )
 
-    async def commit(self, outcome: Outcome) -> bool:
+    async def commit(self, outcome: Outcome, host_id: int | None = None) -> CommitReceipt | None:
         """Commit one step unless it is stale."""
-        return await self._open_writer().submit(
+        is_current = await self._open_writer().submit(
             partial(writes.commit, now=self._now(), step=writes.encode(outcome))
         )
+        return CommitReceipt() if is_current else None
 
     async def inbox(self, generation: int, after: int) -> tuple[InboxMessage, ...]:
         """Return waiting messages in order."""
@@ -224,7 +227,13 @@ class SqliteStore:
         """Return one page of instances."""
         return await self._readers.run(partial(reads.query, hub_id=self._hub_id, wanted=query))
 
-    async def purge(self, instance_id: str) -> RuntimeStatus | None:
+    async def rewind(
+        self, instance_id: str, reason: str | None, at: datetime, host_id: int | None
+    ) -> CommitReceipt:
+        """Take back the failure of an instance and of what it rests on."""
+        raise NotImplementedError
+
+    async def purge(self, instance_id: str, generation: int | None = None) -> RuntimeStatus | None:
         """Remove a finished instance."""
         return await self._open_writer().submit(
             partial(writes.purge, hub_id=self._hub_id, instance_id=instance_id)
@@ -238,11 +247,15 @@ class SqliteStore:
         """Return every access key."""
         return await self._readers.run(partial(reads.keys, hub_id=self._hub_id))
 
-    async def add_key(self, key: AccessKey) -> AccessKey:
-        """Store a key unless one of that scope and name is there."""
+    async def put_key(self, key: AccessKey, *, replaces: bool = False) -> AccessKey:
+        """Store a key."""
         return await self._open_writer().submit(
-            partial(writes.add_key, hub_id=self._hub_id, key=key)
+            partial(writes.put_key, hub_id=self._hub_id, key=key)
         )
+
+    async def drop_key(self, scope: str, name: str) -> bool:
+        """Remove a key."""
+        raise NotImplementedError
 
     def _now(self) -> int:
         return to_micros(self._clock.now())

@@ -412,7 +412,7 @@ def purge(connection: sqlite3.Connection, hub_id: int, instance_id: str) -> Runt
     return status
 
 
-def add_key(connection: sqlite3.Connection, hub_id: int, key: AccessKey) -> AccessKey:
+def put_key(connection: sqlite3.Connection, hub_id: int, key: AccessKey) -> AccessKey:
     """Store a key unless one of that scope and name is there; return the one that is there."""
     connection.execute(
         "INSERT INTO access_keys (hub_id, scope, name, value, created_at) VALUES (?, ?, ?, ?, ?)"

@@ -1,0 +1,262 @@
+"""Messages: what one step of an instance does to others, in its own transaction.
+
+The store carries them out in order and judges each by itself: one that comes too late (the
+execution that waited is gone) is dropped and disturbs nothing.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from hashlib import blake2b
+
+import msgspec
+
+from soloist.core.actions import (
+    Action,
+    CallEntity,
+    CancelTimer,
+    CreateTimer,
+    ScheduleSubOrchestration,
+    ScheduleTask,
+    SignalEntity,
+)
+from soloist.core.events import (
+    Completion,
+    EntityOperationCalled,
+    EntityOperationFailed,
+    EntityOperationSignaled,
+    EntityRequested,
+    ExecutionTerminated,
+    HistoryEvent,
+    SubOrchestrationInstanceCompleted,
+    SubOrchestrationInstanceCreated,
+    SubOrchestrationInstanceFailed,
+    TaskAddress,
+    TaskScheduled,
+    TimerCancelled,
+    TimerCreated,
+)
+from soloist.core.failures import FailureDetails
+from soloist.core.ids import MAX_INSTANCE_ID_LENGTH, check_entity_id, check_instance_id
+from soloist.core.instances import StartRequest
+from soloist.core.state import OrchestrationState
+from soloist.core.status import RuntimeStatus
+from soloist.errors import HistoryCorrupt, InstanceExists, InvalidRequest
+
+_ID_BYTES = 16
+
+
+class StartChild(msgspec.Struct, frozen=True, gc=False):
+    """Start a sub-orchestration, by the rule of every start.
+
+    When it is refused, :func:`refused_child` goes to the inbox of ``request.parent``.
+    """
+
+    request: StartRequest
+
+
+class Reply(msgspec.Struct, frozen=True, gc=False):
+    """An answer for a task; dropped when its execution is not the live one of its instance."""
+
+    to: TaskAddress
+    event: Completion
+
+
+class SendRequest(msgspec.Struct, frozen=True, gc=False):
+    """A request for an entity, which comes into being when it is not there."""
+
+    entity_id: str
+    event: EntityRequested
+
+
+class TerminateChild(msgspec.Struct, frozen=True, gc=False):
+    """The end of a sub-orchestration, if it is live and still the child of ``parent``."""
+
+    instance_id: str
+    parent: TaskAddress
+    event: ExecutionTerminated
+
+
+Outgoing = StartChild | Reply | SendRequest | TerminateChild
+
+
+class Execution(msgspec.Struct, frozen=True, kw_only=True):
+    """Who takes a turn: what of an execution stays the same in all its turns.
+
+    ``default_version`` is given to sub-orchestrations that ask for none.
+    """
+
+    instance_id: str
+    generation: int
+    execution_id: str
+    name: str
+    parent: TaskAddress | None = None
+    default_version: str | None = None
+    max_instance_id_length: int = MAX_INSTANCE_ID_LENGTH
+
+    def task(self, task_id: int) -> TaskAddress:
+        """Return the address of one of its tasks."""
+        return TaskAddress(self.instance_id, self.generation, self.execution_id, task_id)
+
+
+def record_action(
+    state: OrchestrationState,
+    events: list[HistoryEvent],
+    action: Action,
+    now: datetime,
+    execution: Execution,
+) -> tuple[Outgoing, ...]:
+    """Record what the code asked for; return what that sends to other instances.
+
+    Raises:
+        HistoryCorrupt: the action cannot follow what was recorded before.
+    """
+    event = _event_for(action, now, execution)
+    state.apply(event)
+    events.append(event)
+    match event:
+        case SubOrchestrationInstanceCreated():
+            return (_start_of(event, now, execution),)
+        case EntityOperationCalled():
+            return (_call_of(event, now, execution),)
+        case EntityOperationSignaled():
+            return _signal_of(event, now)
+    return ()
+
+
+def _event_for(action: Action, now: datetime, execution: Execution) -> HistoryEvent:
+    match action:
+        case ScheduleTask():
+            return TaskScheduled(now, action.task_id, action.name, action.input)
+        case CreateTimer():
+            return TimerCreated(now, action.task_id, action.fire_at)
+        case CancelTimer():
+            return TimerCancelled(now, action.task_id)
+        case ScheduleSubOrchestration():
+            return SubOrchestrationInstanceCreated(
+                now,
+                action.task_id,
+                action.instance_id or f"{execution.execution_id}:{action.task_id}",
+                action.name,
+                action.input,
+                execution.default_version if action.version is None else action.version,
+            )
+        case CallEntity():
+            return EntityOperationCalled(
+                now, action.task_id, action.entity_id, action.operation, action.input
+            )
+        case SignalEntity():
+            return EntityOperationSignaled(
+                now, action.task_id, action.entity_id, action.operation, action.input, action.due_at
+            )
+    raise HistoryCorrupt(f"{type(action).__name__} cannot be recorded as an event.")
+
+
+def _start_of(
+    event: SubOrchestrationInstanceCreated, now: datetime, execution: Execution
+) -> StartChild | Reply:
+    address = execution.task(event.task_id)
+    try:
+        check_instance_id(event.instance_id, execution.max_instance_id_length)
+    except InvalidRequest as error:
+        failure = FailureDetails(str(error))
+        return Reply(address, SubOrchestrationInstanceFailed(now, event.task_id, failure))
+    return StartChild(child_request(event, now, address))
+
+
+def child_request(
+    event: SubOrchestrationInstanceCreated, now: datetime, parent: TaskAddress
+) -> StartRequest:
+    """Return the start of a sub-orchestration; the same task always draws the same ids."""
+    seed = f"{parent.execution_id}:{parent.task_id}".encode()
+    return StartRequest(
+        instance_id=event.instance_id,
+        execution_id=blake2b(seed, digest_size=_ID_BYTES).hexdigest(),
+        name=event.name,
+        at=now,
+        input=event.input,
+        version=event.version,
+        parent=parent,
+    )
+
+
+def refused_child(refusal: InstanceExists, task_id: int, now: datetime) -> Completion:
+    """Return what a parent learns when the id of its sub-orchestration is taken."""
+    return SubOrchestrationInstanceFailed(now, task_id, FailureDetails(str(refusal)))
+
+
+def replaced_child(parent: TaskAddress, now: datetime) -> Reply:
+    """Return what a parent learns when somebody else's start replaced its sub-orchestration."""
+    failure = FailureDetails("The sub-orchestration was replaced by another start of its ID.")
+    return Reply(parent, SubOrchestrationInstanceFailed(now, parent.task_id, failure))
+
+
+def parent_replaced(now: datetime) -> ExecutionTerminated:
+    """Return what ends the sub-orchestrations of an instance that was replaced."""
+    return ExecutionTerminated(now, "The instance that started it was replaced.")
+
+
+def _call_of(
+    event: EntityOperationCalled, now: datetime, execution: Execution
+) -> SendRequest | Reply:
+    address = execution.task(event.task_id)
+    try:
+        return entity_call(event, now, address)
+    except InvalidRequest as error:
+        failure = FailureDetails(str(error))
+        return Reply(address, EntityOperationFailed(now, event.task_id, failure))
+
+
+def entity_call(event: EntityOperationCalled, now: datetime, caller: TaskAddress) -> SendRequest:
+    """Return the request that a recorded call sends.
+
+    Raises:
+        InvalidRequest: no entity can have that id.
+    """
+    entity_id = str(check_entity_id(event.entity_id))
+    return SendRequest(entity_id, EntityRequested(now, event.operation, event.input, caller))
+
+
+def _signal_of(event: EntityOperationSignaled, now: datetime) -> tuple[SendRequest, ...]:
+    try:
+        entity_id = str(check_entity_id(event.entity_id))
+    except InvalidRequest:  # nobody waits for an answer, and nobody can have that id
+        return ()
+    request = EntityRequested(now, event.operation, event.input, due_at=event.due_at)
+    return (SendRequest(entity_id, request),)
+
+
+def terminate_children(
+    state: OrchestrationState,
+    terminated: ExecutionTerminated,
+    now: datetime,
+    execution: Execution,
+) -> tuple[Outgoing, ...]:
+    """Return the ends of the sub-orchestrations that a terminated instance still waits for."""
+    if not terminated.is_recursive:
+        return ()
+    event = ExecutionTerminated(now, terminated.reason)
+    return tuple(
+        TerminateChild(child.instance_id, execution.task(child.task_id), event)
+        for child in state.open_children.values()
+    )
+
+
+def answer_parent(
+    execution: Execution,
+    status: RuntimeStatus,
+    result: str | None,
+    failure: FailureDetails | None,
+    now: datetime,
+) -> tuple[Outgoing, ...]:
+    """Return what the task that waits for this execution's end learns of it, if there is one."""
+    parent = execution.parent
+    if parent is None:
+        return ()
+    event: Completion
+    if status is RuntimeStatus.COMPLETED:
+        event = SubOrchestrationInstanceCompleted(now, parent.task_id, result)
+    else:
+        failure = failure or FailureDetails(result or "The sub-orchestration was terminated.")
+        event = SubOrchestrationInstanceFailed(now, parent.task_id, failure)
+    return (Reply(parent, event),)

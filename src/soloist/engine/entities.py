@@ -1,0 +1,240 @@
+"""Entities: one entity while this host works on it.
+
+Operations wait in the entity's inbox in the order of their arrival. Those that are due are taken
+together as one batch: the worker runs them one after another, and one commit makes the new state
+durable, uses the messages up and sends the answers. A crash before that commit runs the batch
+again; after it, never.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime
+
+from soloist.contracts.clock import Alarm
+from soloist.contracts.executor import (
+    EntityBatch,
+    EntityOperation,
+    EntityResult,
+    OperationResult,
+)
+from soloist.core.events import (
+    Completion,
+    EntityOperationCompleted,
+    EntityOperationFailed,
+    EntityRequested,
+    TaskAddress,
+)
+from soloist.core.failures import FailureDetails
+from soloist.core.ids import parse_entity_id
+from soloist.core.instances import InboxMessage, Lease
+from soloist.core.messages import Reply
+from soloist.core.outcomes import Outcome
+from soloist.core.payloads import exceeds
+from soloist.core.status import RuntimeStatus
+from soloist.engine.held import HeldEnd, Mailbox, Tools
+from soloist.errors import AppError, WorkerAbsent, WorkerLost
+from soloist.telemetry import logger
+
+_log = logger(__name__)
+
+Request = tuple[int, EntityRequested]
+"""An operation with the number of its message."""
+
+
+class EntitySession:
+    """One leased entity at work."""
+
+    def __init__(self, lease: Lease, tools: Tools) -> None:
+        record = lease.record
+        self.generation = record.generation
+        self.epoch = lease.epoch
+        self.instance_id = record.instance_id
+        self.is_closed = False
+        self._tools = tools
+        self._id = parse_entity_id(record.instance_id)
+        self._state = record.output
+        self._mailbox = Mailbox(lease, tools.store)
+        self._waiting: list[Request] = []
+        self._alarm: Alarm | None = None
+        self._awake = asyncio.Event()
+        self._must_release = False
+
+    def check_mail(self) -> None:
+        """Look into the inbox: a message was delivered."""
+        self._mailbox.has_mail = True
+        self._awake.set()
+
+    def release(self) -> None:
+        """Give the entity back once the batch under way, if any, is committed."""
+        self._must_release = True
+        self._awake.set()
+
+    def abandon(self) -> None:
+        """Stop as soon as may be: the lease is known to be lost."""
+        self.is_closed = True
+        self._awake.set()
+
+    async def run(self) -> HeldEnd:
+        """Work until the entity is gone or is held no more."""
+        try:
+            while True:
+                batch = await self._next_batch()
+                if self.is_closed:
+                    return HeldEnd.STALE
+                if not batch:
+                    await self._tools.store.release(self.generation, self.epoch)
+                    return HeldEnd.RELEASED
+                result = await self._run(batch)
+                if not await self._commit(batch, result):
+                    return HeldEnd.STALE
+                if self._state is None:
+                    # The row is gone, unless a message came just before: then somebody takes it.
+                    await self._tools.store.release(self.generation, self.epoch)
+                    return HeldEnd.OVER
+        finally:
+            self.is_closed = True
+            self._disarm()
+
+    async def _next_batch(self) -> list[Request]:
+        """Wait for operations that are due; none when the entity is to be given back."""
+        while not self.is_closed and not self._must_release:
+            self._awake.clear()
+            await self._mailbox.read()
+            self._sort_mail()
+            batch = self._take_due()
+            if batch:
+                return batch
+            self._arm()
+            self._tools.on_rest(self)
+            await self._awake.wait()
+            self._tools.on_wake(self)
+        return []
+
+    def _sort_mail(self) -> None:
+        inbox = self._mailbox.messages
+        while inbox:
+            message: InboxMessage = inbox.popleft()
+            event = message.event
+            assert isinstance(event, EntityRequested), "an entity's inbox holds nothing else"
+            self._waiting.append((message.message_id, event))
+
+    def _take_due(self) -> list[Request]:
+        now = self._tools.clock.now()
+        room = self._tools.settings.max_entity_batch
+        due: list[Request] = []
+        later: list[Request] = []
+        for request in self._waiting:
+            due_at = request[1].due_at
+            is_due = due_at is None or due_at <= now
+            (due if is_due and len(due) < room else later).append(request)
+        self._waiting = later
+        return due
+
+    async def _run(self, batch: list[Request]) -> EntityResult:
+        """Run a batch in a worker, again and again while workers die under it."""
+        losses = 0
+        call = EntityBatch(
+            name=self._id.name,
+            key=self._id.key,
+            state=self._state,
+            operations=tuple(
+                EntityOperation(event.operation, event.input, event.caller is None)
+                for _, event in batch
+            ),
+        )
+        while True:
+            try:
+                async with self._tools.batches:
+                    result = await self._tools.executor.run_entity(call)
+            except WorkerLost as error:
+                losses += not isinstance(error, WorkerAbsent)
+                if self.is_closed:
+                    raise
+                if losses >= self._tools.settings.max_worker_losses:
+                    text = f"The worker process was lost {losses} times while it ran. {error}"
+                    return self._all_failed(batch, text)
+            except AppError as error:
+                return self._all_failed(batch, str(error))
+            else:
+                return self._bounded(batch, result)
+
+    def _bounded(self, batch: list[Request], result: EntityResult) -> EntityResult:
+        limit = self._tools.settings.limits.max_payload_bytes
+        if result.state is not None and exceeds(result.state, limit):
+            text = (
+                f"The state of entity '{self.instance_id}' would exceed the limit of {limit} bytes"
+                " (setting max_payload_bytes); it stays as it was."
+            )
+            return self._all_failed(batch, text)
+        return result
+
+    def _all_failed(self, batch: list[Request], text: str) -> EntityResult:
+        failed = OperationResult(failure=FailureDetails(text))
+        return EntityResult(results=(failed,) * len(batch), state=self._state)
+
+    async def _commit(self, batch: list[Request], result: EntityResult) -> bool:
+        now = self._tools.clock.now()
+        replies = []
+        for (_, event), each in zip(batch, result.results, strict=True):
+            if event.caller is not None:
+                replies.append(Reply(event.caller, self._answer(event.caller, each)))
+            elif each.failure is not None:
+                self._tell_of_failure(event, each.failure)
+        receipt = await self._tools.store.commit(
+            Outcome(
+                generation=self.generation,
+                execution_id="",
+                epoch=self.epoch,
+                history_length=0,
+                at=now,
+                events=(),
+                consumed=tuple(message_id for message_id, _ in batch),
+                status=RuntimeStatus.RUNNING,
+                custom_status=None,
+                output=result.state,
+                failure=None,
+                due_at=self._next_due_at(),
+                outgoing=tuple(replies),
+                vanishes=result.state is None,
+            ),
+            self._tools.claim(),
+        )
+        if receipt is None:
+            _log.info("stale commit refused", instance_id=self.instance_id)
+            return False
+        self._state = result.state
+        self._tools.on_commit(receipt)
+        return True
+
+    def _answer(self, caller: TaskAddress, result: OperationResult) -> Completion:
+        now = self._tools.clock.now()
+        if result.failure is not None:
+            return EntityOperationFailed(now, caller.task_id, result.failure)
+        return EntityOperationCompleted(now, caller.task_id, result.result)
+
+    def _tell_of_failure(self, event: EntityRequested, failure: FailureDetails) -> None:
+        """Nobody waits for a signal's result, so the log must tell of its failure."""
+        _log.error(
+            "a signalled operation failed",
+            entity_id=self.instance_id,
+            operation=event.operation,
+            reason=failure.message,
+            exception=failure.stack_trace or None,
+        )
+
+    def _next_due_at(self) -> datetime | None:
+        """Return when the next operation that this session knows of is due."""
+        now = self._tools.clock.now()
+        return min((event.due_at or now for _, event in self._waiting), default=None)
+
+    def _arm(self) -> None:
+        self._disarm()
+        next_due_at = self._next_due_at()
+        if next_due_at is not None:
+            self._alarm = self._tools.clock.call_at(next_due_at, self._awake.set)
+
+    def _disarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
