@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from soloist.client import Client
 from soloist.contracts.store import Store
+from soloist.core.events import HistoryEvent, InboxEvent
 from soloist.core.instances import InstanceRecord
+from soloist.core.timers import TimerTrigger
 from soloist.engine import Engine, EngineSettings
 from soloist.stores import MemoryState, MemoryStore
 from soloist.testing import JumpClock
@@ -34,17 +36,33 @@ class Hub:
 
     @asynccontextmanager
     async def host(
-        self, settings: EngineSettings | None = None, store: Store | None = None
+        self,
+        settings: EngineSettings | None = None,
+        store: Store | None = None,
+        timers: Mapping[str, TimerTrigger] | None = None,
     ) -> AsyncIterator[tuple[Engine, Client]]:
         """Run a host; leaving the block stops it politely."""
         store = store or self.store
         await store.open()
-        engine = Engine(store, self.clock, self.executor, settings)
+        engine = Engine(store, self.clock, self.executor, settings, timers=timers)
         await engine.start()
         try:
             yield engine, Client(store, self.clock, wakeups=engine)
         finally:
             await engine.stop()
+
+    async def tell(self, engine: Engine, instance_id: str, event: InboxEvent) -> None:
+        """Deliver a message as a client does."""
+        receipt = await self.store.deliver(instance_id, event, engine.claimant())
+        if receipt.lease is not None:
+            engine.granted(receipt.lease)
+        else:
+            engine.mail(receipt.generation)
+        await self.clock.settle()
+
+    async def history(self, client: Client, instance_id: str) -> tuple[HistoryEvent, ...]:
+        """Return the history of an instance."""
+        return await client.history(await client.status(instance_id))
 
     async def finished(self, client: Client, instance_id: str, hours: float = 1) -> InstanceRecord:
         """Let time pass until the instance has ended, at most ``hours``."""

@@ -29,7 +29,9 @@ from soloist.core.actions import (
 )
 from soloist.core.events import (
     EventRaised,
+    ExecutionResumed,
     ExecutionStarted,
+    ExecutionSuspended,
     HistoryEvent,
     TaskCompleted,
     TimerFired,
@@ -152,4 +154,11 @@ class ScriptExecutor:
 
 
 def _asked(script: Script, past: Sequence[HistoryEvent]) -> int:
-    return sum(not isinstance(action, _ENDS) for action in script(past))
+    """Return how much the code had asked for; it saw nothing since it was suspended."""
+    seen: Sequence[HistoryEvent] = past
+    for place, event in enumerate(past):
+        if isinstance(event, ExecutionSuspended):
+            seen = past[:place]
+        elif isinstance(event, ExecutionResumed):
+            seen = past
+    return sum(not isinstance(action, _ENDS) for action in script(seen)) if seen else 0

@@ -13,13 +13,21 @@ import pytest
 from soloist.client import Client
 from soloist.core.actions import (
     Action,
+    CallEntity,
     CarriedEvent,
     CompleteExecution,
     ContinueAsNew,
     CreateTimer,
+    ScheduleSubOrchestration,
     ScheduleTask,
+    SignalEntity,
 )
-from soloist.core.events import HistoryEvent, OrchestratorStarted
+from soloist.core.events import (
+    EntityOperationCompleted,
+    HistoryEvent,
+    OrchestratorStarted,
+    SubOrchestrationInstanceCompleted,
+)
 from soloist.core.instances import InstanceQuery, InstanceRecord
 from soloist.core.state import OrchestrationState
 from soloist.core.status import RuntimeStatus
@@ -50,7 +58,23 @@ def everything(history: Sequence[HistoryEvent]) -> list[Action]:
     return [*actions, CompleteExecution(raised(history)[0].input)]
 
 
-SCRIPTS: dict[str, Script] = {"Chain": chain(3), "Everything": everything}
+def family(history: Sequence[HistoryEvent]) -> list[Action]:
+    """Signal an entity, wait for a child, call the entity, and return its answer."""
+    actions: list[Action] = [
+        SignalEntity(0, COUNTER, "add", "1"),
+        ScheduleSubOrchestration(1, "Chain", None, "child"),
+    ]
+    if not any(isinstance(event, SubOrchestrationInstanceCompleted) for event in history):
+        return actions
+    actions.append(CallEntity(2, COUNTER, "add", "1"))
+    for event in history:
+        if isinstance(event, EntityOperationCompleted):
+            return [*actions, CompleteExecution(event.result)]
+    return actions
+
+
+COUNTER = "@counter@k"
+SCRIPTS: dict[str, Script] = {"Chain": chain(3), "Everything": everything, "Family": family}
 
 
 class MortalStore:
@@ -124,7 +148,7 @@ class World:
 
     async def _use(self, client: Client) -> None:
         """Do what has not been acknowledged yet; a caller repeats what it got no answer to."""
-        for name, instance_id in (("Chain", "chain"), ("Everything", "all")):
+        for name, instance_id in (("Chain", "chain"), ("Everything", "all"), ("Family", "kin")):
             if instance_id not in self.accepted_starts:
                 if not await self._exists(client, instance_id):
                     await client.start(name, instance_id, input="0")
@@ -153,8 +177,10 @@ class World:
         await store.open()
         client = Client(store, clock)
         records = {record.instance_id: record for record in await self.records(client)}
-        assert records.keys() == {"chain", "all"}
-        assert records["chain"].output == '"0,1,2"'
+        assert records.keys() == {"chain", "all", "kin", "child"}
+        assert records["chain"].output == records["child"].output == '"0,1,2"'
+        counter = await store.read(COUNTER)
+        assert counter is not None and counter.output == records["kin"].output == "2"
         for record in records.values():
             assert record.status is RuntimeStatus.COMPLETED, record
             history = await client.history(record)

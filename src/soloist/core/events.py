@@ -214,15 +214,10 @@ class EntityRequested(_Event, frozen=True):
 
 
 class TimerDeclared(_Event, frozen=True):
-    """A host that came up has this timer trigger; it waits in the inbox of the timer's entity.
+    """A host came up whose app has this timer trigger; it waits in the inbox of the timer's
+    entity."""
 
-    ``zone`` is the IANA name of the time zone in which ``schedule`` is read.
-    """
-
-    schedule: str
-    zone: str = "UTC"
     runs_on_startup: bool = False
-    is_monitored: bool = True
 
 
 HistoryEvent = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,18 +13,21 @@ import msgspec
 from soloist.contracts.clock import Alarm, Clock
 from soloist.contracts.executor import Executor
 from soloist.contracts.store import Store
-from soloist.core.events import ExecutionCompleted
+from soloist.core.events import ExecutionCompleted, TimerDeclared
 from soloist.core.failures import FailureDetails
-from soloist.core.ids import is_entity_id
-from soloist.core.instances import CommitReceipt, Lease
+from soloist.core.ids import is_entity_id, timer_function, timer_id
+from soloist.core.instances import CommitReceipt, InstanceRecord, Lease
 from soloist.core.messages import Execution, answer_parent
 from soloist.core.outcomes import Outcome
 from soloist.core.status import RuntimeStatus
+from soloist.core.timers import TimerTrigger
+from soloist.core.versions import FailureStrategy
 from soloist.engine.activities import ActivityPool
 from soloist.engine.entities import EntitySession
 from soloist.engine.held import Held, HeldEnd, Tools
 from soloist.engine.session import Session
 from soloist.engine.settings import EngineSettings
+from soloist.engine.timers import TimerSession
 from soloist.errors import HistoryCorrupt, Overloaded, StoreUnavailable
 from soloist.telemetry import logger
 
@@ -52,24 +55,23 @@ class Engine:
         settings: EngineSettings | None = None,
         *,
         name: str = "host",
+        timers: Mapping[str, TimerTrigger] | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
+        self._executor = executor
         self._settings = settings or EngineSettings()
         self._name = name
+        self._timers = dict(timers or {})
         self._host_id: int | None = None
-        self._activities = ActivityPool(
-            executor,
-            clock,
-            concurrency=self._settings.max_concurrent_activities,
-            max_worker_losses=self._settings.max_worker_losses,
-            max_payload_bytes=self._settings.limits.max_payload_bytes,
-        )
+        self._activities = self._pool(self._settings.max_concurrent_activities)
+        self._http_calls = self._pool(self._settings.max_concurrent_http_calls)
         self._tools = Tools(
             store,
             clock,
             executor,
             self._activities,
+            self._http_calls,
             self._settings,
             episodes=asyncio.Semaphore(self._settings.max_concurrent_episodes),
             batches=asyncio.Semaphore(self._settings.max_concurrent_entities),
@@ -86,7 +88,17 @@ class Engine:
         self._look_around = asyncio.Event()
         self._retry_seconds: dict[int, float] = {}
         self._due_instances = 0
+        self._rejected_versions: set[str | None] = set()
         self._is_draining = False
+
+    def _pool(self, concurrency: int) -> ActivityPool:
+        return ActivityPool(
+            self._executor,
+            self._clock,
+            concurrency=concurrency,
+            max_worker_losses=self._settings.max_worker_losses,
+            max_payload_bytes=self._settings.limits.max_payload_bytes,
+        )
 
     # -- life -----------------------------------------------------------------------------------
 
@@ -97,10 +109,21 @@ class Engine:
             HubInUse: another host runs this hub.
         """
         self._host_id = await self._store.join(self._name)
+        await self._declare_timers()
         self._loops = [
             asyncio.create_task(self._forever(self._lease_once)),
             asyncio.create_task(self._forever(self._renew_once)),
         ]
+
+    async def _declare_timers(self) -> None:
+        """Bring the timers of the app into being, or tell their keepers that a host came up."""
+        for function, trigger in self._timers.items():
+            event = TimerDeclared(self._clock.now(), trigger.runs_on_startup)
+            receipt = await self._store.deliver(timer_id(function), event, self._claim())
+            if receipt.lease is not None:
+                self.granted(receipt.lease)
+            else:
+                self.mail(receipt.generation)
 
     async def stop(
         self,
@@ -122,6 +145,7 @@ class Engine:
             await self._cancel([*self._loops, *self._returns])
             ended = asyncio.Event()
             self._activities.stop_taking(ended.set)
+            self._http_calls.stop_taking(lambda: None)
             if drain_seconds > 0:
                 await self._drain(ended, time_is_up, report)
             for session in self._sessions.values():
@@ -131,6 +155,7 @@ class Engine:
             alarm.cancel()
             await self._cancel([*self._loops, *self._returns, *self._tasks])
             await self._activities.close()
+            await self._http_calls.close()
             await self._leave()
 
     async def _leave(self) -> None:
@@ -187,21 +212,60 @@ class Engine:
 
     def granted(self, lease: Lease) -> None:
         """Begin to work on a leased instance."""
+        generation = lease.record.generation
         # More may have been promised, by claims that ran side by side, than there is room for.
         if self._is_draining or self._room() <= 0:
-            self._begin(self._give_back(lease.record.generation, lease.epoch), self._returns)
+            self._begin(self._give_back(generation, lease.epoch), self._returns)
+            return
+        session = self._session_for(lease)
+        if session is None:
             return
         if len(self._sessions) >= self._settings.max_sessions:
             self._let_go_longest_resting()
-        self.replaced(lease.record.generation)
-        session = self._session_for(lease)
-        self._sessions[session.generation] = session
+        self.replaced(generation)
+        self._sessions[generation] = session
         self._begin(self._host(session))
 
-    def _session_for(self, lease: Lease) -> Held:
-        if is_entity_id(lease.record.instance_id):
+    def _session_for(self, lease: Lease) -> Held | None:
+        """Return what works on the instance; ``None`` when it is not for this host to run."""
+        record = lease.record
+        if not is_entity_id(record.instance_id):
+            if self._settings.versions.admits(record.version):
+                return Session(lease, self._tools)
+            self._begin(self._refuse_version(lease), self._returns)
+            return None
+        function = timer_function(record.instance_id)
+        if function is None:
             return EntitySession(lease, self._tools)
-        return Session(lease, self._tools)
+        trigger = self._timers.get(function)
+        if trigger is not None:
+            return TimerSession(lease, function, trigger, self._tools)
+        self._begin(self._leave_to_others(lease), self._returns)
+        return None
+
+    async def _leave_to_others(self, lease: Lease) -> None:
+        """Give back what only a host with another version of the app can run."""
+        retry_at = self._clock.now() + timedelta(seconds=self._settings.reject_seconds)
+        await self._give_back(lease.record.generation, lease.epoch, retry_at)
+
+    async def _refuse_version(self, lease: Lease) -> None:
+        """Do with an instance of an unfitting version what ``versionFailureStrategy`` says."""
+        record = lease.record
+        rule = self._settings.versions
+        text = (
+            f"The instance has version {record.version or '(none)'}, which does not comply with"
+            f" this host's version {rule.version or '(none)'} (match strategy {rule.match})."
+        )
+        if rule.failure is FailureStrategy.FAIL:
+            try:
+                await self._fail(record, lease.epoch, FailureDetails(text, "VersionMismatch"))
+            except (StoreUnavailable, Overloaded):
+                await self._give_back(record.generation, lease.epoch)
+            return
+        if record.version not in self._rejected_versions:
+            self._rejected_versions.add(record.version)
+            _log.warning("instances wait for another host", instance=record.instance_id, why=text)
+        await self._leave_to_others(lease)
 
     def mail(self, generation: int) -> None:
         """Let the holder read its inbox; if it is held elsewhere or by nobody, look around."""
@@ -275,8 +339,12 @@ class Engine:
         record = await self._store.read(session.instance_id)
         if record is None or record.generation != session.generation:
             return
-        now = self._clock.now()
         failure = FailureDetails(f"Soloist cannot go on with this instance. {error}")
+        await self._fail(record, session.epoch, failure)
+
+    async def _fail(self, record: InstanceRecord, epoch: int, failure: FailureDetails) -> None:
+        """End an instance without its code."""
+        now = self._clock.now()
         execution = Execution(
             instance_id=record.instance_id,
             generation=record.generation,
@@ -289,7 +357,7 @@ class Engine:
             Outcome(
                 generation=record.generation,
                 execution_id=record.execution_id,
-                epoch=session.epoch,
+                epoch=epoch,
                 history_length=record.history_length,
                 at=now,
                 events=(completed,),
@@ -314,10 +382,12 @@ class Engine:
         await self._clock.sleep(pause)
         await self._give_back(generation, session.epoch)
 
-    async def _give_back(self, generation: int, epoch: int) -> None:
+    async def _give_back(
+        self, generation: int, epoch: int, retry_at: datetime | None = None
+    ) -> None:
         while True:
             try:
-                await self._store.release(generation, epoch)
+                await self._store.release(generation, epoch, retry_at)
             except (StoreUnavailable, Overloaded):
                 await self._clock.sleep(self._settings.retry_seconds)
             else:

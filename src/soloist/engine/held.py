@@ -59,6 +59,7 @@ class Tools(msgspec.Struct, frozen=True):
     clock: Clock
     executor: Executor
     activities: ActivityPool
+    http_calls: ActivityPool
     settings: EngineSettings
     episodes: asyncio.Semaphore
     batches: asyncio.Semaphore

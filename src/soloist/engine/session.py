@@ -19,7 +19,12 @@ from uuid import uuid4
 
 from soloist.contracts.clock import Alarm
 from soloist.contracts.executor import ActivityCall, Episode, HistoryNeeded
-from soloist.core.actions import CompleteExecution, ContinueAsNew, EpisodeResult
+from soloist.core.actions import (
+    HTTP_ACTIVITY,
+    CompleteExecution,
+    ContinueAsNew,
+    EpisodeResult,
+)
 from soloist.core.episode import Conclusion, End, Turn, close_turn, open_turn
 from soloist.core.events import (
     Arrival,
@@ -119,8 +124,14 @@ class Session:
             return
         self._past = await self._tools.store.history(self.generation)
         self._state.extend(self._past)
+        answered = {
+            message.event.task_id
+            for message in self._mailbox.messages
+            if isinstance(message.event, TaskCompleted | TaskFailed)
+        }
         for scheduled in self._state.open_tasks.values():
-            self._begin_activity(scheduled)
+            if scheduled.task_id not in answered:
+                self._begin_activity(scheduled)
         self._next_timer_at = self._state.next_timer_at()
 
     def _execution_of(self, execution_id: str) -> Execution:
@@ -275,7 +286,10 @@ class Session:
             name=scheduled.name,
             input=scheduled.input,
         )
-        self._tools.activities.submit(self, call)
+        tools = self._tools
+        # A call that is polled for hours must not hold up the app's own activities.
+        pool = tools.http_calls if scheduled.name == HTTP_ACTIVITY else tools.activities
+        pool.submit(self, call)
 
     async def _run_code(self, turn: Turn) -> EpisodeResult:
         """Run the user's code over one turn, giving it the past when it has lost it."""

@@ -26,7 +26,8 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     instances may stand in line before a start is refused. ``max_worker_losses`` is how often a
     worker process may die under the same work before that counts as failed. ``max_entity_batch``
     is how many operations of an entity share a commit. ``versions`` says which instances are run
-    here. A timer that fires ``timer_grace_seconds`` late says that it is past due.
+    here; what is not is looked at again after ``reject_seconds``. A timer that fires
+    ``timer_grace_seconds`` late says that it is past due.
     """
 
     max_sessions: int = 2_000
@@ -43,6 +44,7 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     poll_seconds: float = 0.25
     renew_seconds: float = 5.0
     retry_seconds: float = 1.0
+    reject_seconds: float = 30.0
     timer_grace_seconds: float = 1.0
     versions: VersionRule = VersionRule()
     limits: Limits = Limits()

@@ -1,0 +1,213 @@
+"""Entities: operations one after another, their effect on the state exactly once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+
+from soloist.contracts.executor import EntityBatch, EntityResult
+from soloist.core.actions import Action, CallEntity, CompleteExecution, SignalEntity
+from soloist.core.events import (
+    EntityOperationCompleted,
+    EntityOperationFailed,
+    EntityRequested,
+    HistoryEvent,
+)
+from soloist.core.failures import FailureDetails
+from soloist.core.status import RuntimeStatus
+from soloist.engine import EngineSettings
+from soloist.errors import WorkerLost
+from tests.engine.hub import Hub
+
+COUNTER = "@counter@k"
+
+
+def signals_then_calls(history: Sequence[HistoryEvent]) -> list[Action]:
+    actions: list[Action] = [
+        SignalEntity(0, COUNTER, "add", "5"),
+        SignalEntity(1, COUNTER, "add", "6"),
+        CallEntity(2, COUNTER, "add", "0"),
+    ]
+    for event in history:
+        if isinstance(event, EntityOperationCompleted):
+            return [*actions, CompleteExecution(event.result)]
+    return actions
+
+
+def calls(operation: str, entity_id: str = COUNTER):  # type: ignore[no-untyped-def]  # a script
+    def script(history: Sequence[HistoryEvent]) -> list[Action]:
+        actions: list[Action] = [CallEntity(0, entity_id, operation, "1")]
+        for event in history:
+            if isinstance(event, EntityOperationCompleted):
+                return [*actions, CompleteExecution(event.result)]
+            if isinstance(event, EntityOperationFailed):
+                return [*actions, CompleteExecution(failure=event.failure)]
+        return actions
+
+    return script
+
+
+SCRIPTS = {
+    "SignalsThenCalls": signals_then_calls,
+    "Adds": calls("add"),
+    "Fails": calls("fail"),
+    "BadId": calls("add", "@nobody"),
+}
+
+
+async def signal(hub: Hub, operation: str, text: str, *, in_seconds: float = 0) -> None:
+    """Send a signal as a client elsewhere would."""
+    now = hub.clock.now()
+    due_at = now + timedelta(seconds=in_seconds) if in_seconds else None
+    elsewhere = hub.new_store()
+    await elsewhere.open()
+    await elsewhere.deliver(COUNTER, EntityRequested(now, operation, text, due_at=due_at), None)
+
+
+async def state(hub: Hub) -> str | None:
+    record = await hub.store.read(COUNTER)
+    return None if record is None else record.output
+
+
+def test_operations_of_one_orchestration_run_in_the_order_in_which_it_asked() -> None:
+    async def scenario() -> None:
+        hub = Hub(SCRIPTS)
+        async with hub.host() as (_, client):
+            await client.start("SignalsThenCalls", "one")
+            assert (await hub.finished(client, "one")).output == "11"
+            assert await state(hub) == "11"
+
+    asyncio.run(scenario())
+
+
+def test_callers_and_signals_of_many_each_count_once() -> None:
+    async def scenario() -> None:
+        hub = Hub(SCRIPTS)
+        async with hub.host() as (_, client):
+            for number in range(50):
+                await client.start("Adds", f"i{number}")
+                await signal(hub, "add", "1")
+            for number in range(50):
+                assert (await hub.finished(client, f"i{number}")).status is RuntimeStatus.COMPLETED
+            await hub.clock.jump(2)
+            assert await state(hub) == "100"
+            outputs = {(await client.status(f"i{number}")).output for number in range(50)}
+            assert len(outputs) == 50, "each call saw a state of its own"
+
+    asyncio.run(scenario())
+
+
+def test_a_failed_operation_fails_its_caller_and_nobody_else() -> None:
+    async def scenario() -> None:
+        hub = Hub(SCRIPTS)
+        async with hub.host() as (_, client):
+            await signal(hub, "add", "3")
+            await client.start("Fails", "one")
+            record = await hub.finished(client, "one")
+            assert record.failure == FailureDetails("bad", "ValueError")
+            assert await state(hub) == "3"
+
+    asyncio.run(scenario())
+
+
+def test_a_call_of_an_impossible_entity_fails_at_once() -> None:
+    async def scenario() -> None:
+        hub = Hub(SCRIPTS)
+        async with hub.host() as (_, client):
+            await client.start("BadId", "one")
+            record = await hub.finished(client, "one")
+            assert record.failure is not None and "@name@key" in record.failure.message
+
+    asyncio.run(scenario())
+
+
+def test_a_delayed_signal_runs_when_its_time_has_come_also_after_a_restart() -> None:
+    async def scenario() -> None:
+        hub = Hub(SCRIPTS)
+        async with hub.host():
+            await signal(hub, "add", "1")
+            await signal(hub, "add", "10", in_seconds=100)
+            await signal(hub, "add", "100", in_seconds=50)
+            await hub.clock.jump(60, step_seconds=1)
+            assert await state(hub) == "101"
+        async with hub.host(store=hub.new_store()):
+            await hub.clock.jump(30, step_seconds=1)
+            assert await state(hub) == "101"
+            await hub.clock.jump(30, step_seconds=1)
+            assert await state(hub) == "111"
+
+    asyncio.run(scenario())
+
+
+def test_an_entity_without_state_leaves_no_row_behind() -> None:
+    async def scenario() -> None:
+        hub = Hub(SCRIPTS)
+        async with hub.host():
+            await signal(hub, "add", "1")
+            await hub.clock.jump(1)
+            await signal(hub, "reset", "")
+            await hub.clock.jump(1)
+            assert await hub.store.read(COUNTER) is None
+            await signal(hub, "add", "2")
+            await hub.clock.jump(1)
+            assert await state(hub) == "2"
+
+    asyncio.run(scenario())
+
+
+def test_a_batch_is_run_again_when_its_worker_dies_and_fails_when_that_never_ends() -> None:
+    async def scenario() -> None:
+        hub = Hub(SCRIPTS)
+        run_entity = hub.executor.run_entity
+        deaths = 2
+
+        async def mortal(batch: EntityBatch) -> EntityResult:
+            nonlocal deaths
+            deaths -= 1
+            if deaths >= 0:
+                raise WorkerLost("It died.")
+            return await run_entity(batch)
+
+        hub.executor.run_entity = mortal  # type: ignore[method-assign]  # a worker that dies
+        async with hub.host() as (_, client):
+            await client.start("Adds", "one")
+            assert (await hub.finished(client, "one")).output == "1"
+            deaths = 100
+            await client.start("Adds", "two")
+            record = await hub.finished(client, "two")
+            assert record.failure is not None and "lost 5 times" in record.failure.message
+            assert await state(hub) == "1"
+
+    asyncio.run(scenario())
+
+
+def test_a_state_beyond_the_bound_is_refused_and_the_old_one_stays() -> None:
+    async def scenario() -> None:
+        from soloist.core.episode import Limits
+
+        hub = Hub(SCRIPTS)
+        settings = EngineSettings(limits=Limits(max_payload_bytes=4))
+        async with hub.host(settings) as (_, client):
+            await signal(hub, "add", "9999")
+            await hub.clock.jump(1)
+            await client.start("Adds", "one")
+            record = await hub.finished(client, "one")
+            assert record.failure is not None and "max_payload_bytes" in record.failure.message
+            assert await state(hub) == "9999"
+
+    asyncio.run(scenario())
+
+
+def test_a_resting_entity_is_given_back_and_taken_up_again() -> None:
+    async def scenario() -> None:
+        hub = Hub(SCRIPTS)
+        async with hub.host():
+            await signal(hub, "add", "1")
+            await hub.clock.jump(60, step_seconds=1)
+            assert (await hub.store.backlog()).held == 0
+            await signal(hub, "add", "1")
+            await hub.clock.jump(2)
+            assert await state(hub) == "2"
+
+    asyncio.run(scenario())
