@@ -62,6 +62,12 @@ async def send_answer(send: Send, answer: Answer, *, is_head: bool = False) -> N
     await send({"type": "http.response.body", "body": body})
 
 
+def is_header(name: str, value: str) -> bool:
+    """Whether a header can be sent as it is."""
+    is_plain = value.isascii() and _CONTROLS.search(value) is None
+    return is_plain and _NAME.fullmatch(name) is not None and name.lower() not in _OURS_TO_SET
+
+
 def safe_headers(headers: Iterable[tuple[str, str]]) -> RawHeaders:
     """Return headers that no value can break out of.
 
