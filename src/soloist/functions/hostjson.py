@@ -17,6 +17,7 @@ import msgspec
 from soloist.core.policy import StartPolicy
 from soloist.core.versions import FailureStrategy, MatchStrategy
 from soloist.errors import SettingsError
+from soloist.functions.appsettings import SettingMissing, with_settings
 from soloist.functions.jsontext import parse_object, read_text
 from soloist.functions.responses import is_header
 
@@ -31,7 +32,6 @@ _OVERRIDE_PREFIX = "azurefunctionsjobhost__"
 _MAX_COUNT = 2**31 - 1
 _HUB_NAME = re.compile(r"[A-Za-z][A-Za-z0-9]{2,44}")
 _TIME_SPAN = re.compile(r"(?:(\d{1,8})\.)?(\d{1,2}):([0-5]?\d):([0-5]?\d)(\.\d{1,7})?")
-_SETTING_NAME = re.compile(r"%([^%]+)%")
 
 
 class HostJson(msgspec.Struct, frozen=True, kw_only=True):
@@ -191,16 +191,10 @@ def _route_prefix(setting: _Setting) -> str:
 
 
 def _hub_name(setting: _Setting) -> str:
-    def resolve(match: re.Match[str]) -> str:
-        value = _look_up(setting.environment, match[1])
-        if value is None:
-            raise SettingsError(
-                f"{setting.source}: {setting.name} refers to the app setting {match[1]!r}, which"
-                " is not set."
-            )
-        return value
-
-    name = _SETTING_NAME.sub(resolve, _text(setting))
+    try:
+        name = with_settings(_text(setting), setting.environment)
+    except SettingMissing as missing:
+        raise SettingsError(f"{setting.source}: {setting.name} {missing}.") from missing
     if _HUB_NAME.fullmatch(name) is None:
         raise SettingsError(
             f"{setting.source}: {setting.name} is {name!r}, but must have 3 to 45 letters and"
@@ -254,13 +248,6 @@ def _days_or_duration(setting: _Setting) -> int:
     if re.fullmatch(r"[0-9]{1,5}", str(setting.value), re.ASCII):
         return int(str(setting.value)) * 86_400
     return int(_duration(setting))
-
-
-def _look_up(environment: Mapping[str, str], name: str) -> str | None:
-    if name in environment:
-        return environment[name]
-    folded = {key.lower(): value for key, value in environment.items()}
-    return folded.get(name.lower())
 
 
 def _site_name(environment: Mapping[str, str]) -> str:
