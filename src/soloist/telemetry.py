@@ -64,6 +64,8 @@ def configure_logging(
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(max(threshold, logging.INFO))
+    # It would write down every address that is called, with all that is secret in it.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
 def blot_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -63,14 +63,14 @@ def test_unsupported_triggers_are_all_named_and_can_be_skipped(tmp_path: Path) -
     code = HEADER + (
         '@app.queue_trigger(arg_name="message", queue_name="q", connection="C")\n'
         "def on_queue(message: func.QueueMessage) -> None: ...\n"
-        '@app.timer_trigger(arg_name="timer", schedule="0 * * * * *")\n'
-        "def on_time(timer: func.TimerRequest) -> None: ...\n"
+        '@app.event_hub_message_trigger(arg_name="event", event_hub_name="h", connection="C")\n'
+        "def on_event(event: func.EventHubEvent) -> None: ...\n"
         '@app.route(route="ping")\n'
         'def ping(req: func.HttpRequest) -> str: return "pong"\n'
     )
     app = app_with(tmp_path / "app", code)
     text = refusal(app, tmp_path / "hub.db")
-    for word in ("on_queue", "queueTrigger", "on_time", "timerTrigger"):
+    for word in ("on_queue", "queueTrigger", "on_event", "eventHubTrigger"):
         assert word in text
     host = HostProcess(app, tmp_path / "hub.db", "--skip-unsupported")
     assert "ping" in "".join(host.output)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from soloist.core.policy import StartPolicy
+from soloist.core.versions import FailureStrategy, MatchStrategy
 from soloist.errors import SettingsError
 from soloist.functions.hostjson import HostJson, parse_host_json, read_host_json
 
@@ -29,17 +30,30 @@ def test_every_used_setting_is_read() -> None:
         "functionTimeout": "1.00:05:30",
         "logging": {"logLevel": {"default": "Debug"}},
         "extensions": {
-            "http": {"routePrefix": "/v1/app/"},
+            "http": {
+                "routePrefix": "/v1/app/",
+                "maxConcurrentRequests": 7,
+                "maxOutstandingRequests": "8",
+                "customHeaders": {"X-Frame-Options": "DENY", "x.y": "z"},
+                "hsts": {"isEnabled": true, "maxAge": "10", "preload": true}
+            },
             "durableTask": {
                 "hubName": "MyHub",
                 "defaultVersion": "1.2",
+                "versionMatchStrategy": "strict",
+                "versionFailureStrategy": "Fail",
+                "localRpcEndpointEnabled": false,
                 "maxConcurrentActivityFunctions": 3,
                 "maxConcurrentOrchestratorFunctions": "4",
                 "maxConcurrentEntityFunctions": 5,
+                "maxEntityOperationBatchSize": 50,
                 "maxOrchestrationActions": 6,
                 "overridableExistingInstanceStates": "AnyState",
                 "storageProvider": {"connectionName": "Mine"},
-                "httpSettings": {"useForwardedHost": true},
+                "httpSettings": {
+                    "useForwardedHost": true,
+                    "defaultAsyncRequestSleepTimeMilliseconds": 1500
+                },
                 "useGracefulShutdown": "True"
             }
         }
@@ -48,15 +62,23 @@ def test_every_used_setting_is_read() -> None:
         route_prefix="v1/app",
         hub_name="MyHub",
         default_version="1.2",
+        version_match=MatchStrategy.STRICT,
+        version_failure=FailureStrategy.FAIL,
         max_concurrent_activity_functions=3,
         max_concurrent_orchestrator_functions=4,
         max_concurrent_entity_functions=5,
+        max_entity_operation_batch_size=50,
         max_orchestration_actions=6,
         start_policy=StartPolicy.REPLACE,
         use_forwarded_host=True,
         use_graceful_shutdown=True,
         function_timeout_seconds=86400 + 330.0,
-        log_level="Debug",
+        async_request_sleep_seconds=1.5,
+        max_concurrent_requests=7,
+        max_outstanding_requests=8,
+        custom_headers=(("x-frame-options", "DENY"), ("x.y", "z")),
+        hsts="max-age=864000; preload",
+        log_level="debug",
         connection_name="Mine",
     )
 
@@ -108,6 +130,9 @@ def test_a_malformed_hub_name_is_refused(name: str) -> None:
         ("useGracefulShutdown", 1, "true or false"),
         ("defaultVersion", 1, "text"),
         ("overridableExistingInstanceStates", "Some", '"NonRunningStates" or "AnyState"'),
+        ("versionMatchStrategy", "Newest", '"None", "Strict" or "CurrentOrOlder"'),
+        ("versionFailureStrategy", 1, "text"),
+        ("httpSettings", {"defaultAsyncRequestSleepTimeMilliseconds": -5}, "a whole number"),
         ("hubName", ["x"], "text"),
     ],
 )
@@ -145,11 +170,58 @@ def test_a_timeout_of_minus_one_is_none(value: object) -> None:
     assert found.function_timeout_seconds is None
 
 
+def http(**settings: object) -> str:
+    """Return a file with settings of http."""
+    return json.dumps({"version": "2.0", "extensions": {"http": settings}})
+
+
+def test_requests_without_limit_are_left_to_the_host() -> None:
+    found = parse_host_json(http(maxConcurrentRequests=-1, maxOutstandingRequests="-1"), {})
+    assert found == HostJson()
+
+
+@pytest.mark.parametrize(
+    ("hsts", "value"),
+    [
+        ({"isEnabled": False, "maxAge": "10"}, None),
+        ({"maxAge": "10"}, None),
+        ({"isEnabled": True}, "max-age=2592000"),
+        ({"isEnabled": True, "maxAge": 1}, "max-age=86400"),
+        ({"isEnabled": "true", "maxAge": "1.00:00:01"}, "max-age=86401"),
+        ({"isEnabled": True, "includeSubDomains": True}, "max-age=2592000; includeSubDomains"),
+    ],
+)
+def test_strict_transport_security_is_spelt_out(hsts: dict[str, object], value: str | None) -> None:
+    found = parse_host_json(http(hsts=hsts), {})
+    assert (found.hsts, found.warnings) == (value, ())
+
+
+@pytest.mark.parametrize(
+    "headers", [{"X Y": "z"}, {"X": "a\r\nB: c"}, {"X": 5}, {"Content-Length": "5"}, {"X": "ü"}]
+)
+def test_a_header_that_cannot_be_sent_is_refused(headers: dict[str, object]) -> None:
+    with pytest.raises(SettingsError, match=r"extensions\.http\.customHeaders\."):
+        parse_host_json(http(customHeaders=headers), {})
+
+
+def test_log_levels_are_translated() -> None:
+    def level(name: str) -> str | None:
+        text = json.dumps({"version": "2.0", "logging": {"logLevel": {"default": name}}})
+        return parse_host_json(text, {}).log_level
+
+    assert [level(name) for name in ("Trace", "information", "Critical")] == [
+        "debug",
+        "info",
+        "error",
+    ]
+    with pytest.raises(SettingsError, match='"Critical" or "None"'):
+        level("Chatty")
+
+
 @pytest.mark.parametrize(
     ("settings", "remark"),
     [
         ({"storageProvider": {"type": "mssql"}}, "Soloist's own store is used"),
-        ({"versionMatchStrategy": "Strict"}, "versions are recorded but not matched"),
         ({"tracing": {"traceReplayEvents": True}}, "has no effect"),
         ({"notifications": {"eventGrid": {"topicEndpoint": "x"}}}, "Event Grid"),
         ({"hubname2": 1}, "extensions.durableTask.hubname2 is not a known setting"),
@@ -170,7 +242,7 @@ def test_what_merely_tunes_azure_is_accepted_in_silence() -> None:
             "watchDirectories": ["x"],
             "extensions": {
                 "queues": {"batchSize": 1},
-                "http": {"maxOutstandingRequests": 5},
+                "http": {"dynamicThrottlesEnabled": True},
                 "durableTask": {
                     "extendedSessionsEnabled": False,
                     "storageProvider": {"partitionCount": 4},

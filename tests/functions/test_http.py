@@ -20,7 +20,8 @@ from soloist.core.instances import AccessKey
 from soloist.errors import AppError, WorkerLost
 from soloist.functions.binding import ClientBinding
 from soloist.functions.catalogue import Catalogue
-from soloist.functions.http import HttpLimits, HttpTriggers
+from soloist.functions.hostjson import HostJson
+from soloist.functions.http import HttpLimits, HttpTriggers, http_limits
 from soloist.functions.keys import KeyRing
 from soloist.functions.responses import safe_headers
 from soloist.functions.workers import HttpCall
@@ -310,7 +311,7 @@ def test_requests_beyond_the_bound_are_told_to_come_back() -> None:
                 await release.wait()
                 return await super().run_http(call)
 
-        app = triggers(Slow(), limits=HttpLimits(max_concurrent_requests=1))
+        app = triggers(Slow(), limits=HttpLimits(max_outstanding_requests=1))
         transport = httpx.ASGITransport(app=app)
         async with httpx.AsyncClient(transport=transport, base_url="http://host") as client:
             requests = [asyncio.create_task(client.get("/api/open")) for _ in range(2)]
@@ -323,6 +324,44 @@ def test_requests_beyond_the_bound_are_told_to_come_back() -> None:
             assert (await client.get("/api/open")).status_code == 200
 
     asyncio.run(run())
+
+
+def test_requests_beyond_those_that_may_run_wait_for_their_turn() -> None:
+    async def run() -> None:
+        release = asyncio.Event()
+        most = running = 0
+
+        class Slow(Runner):
+            async def run_http(self, call: HttpCall) -> HttpDone | HttpFailed:
+                nonlocal most, running
+                running += 1
+                most = max(most, running)
+                await release.wait()
+                running -= 1
+                return await super().run_http(call)
+
+        host_json = HostJson(max_outstanding_requests=5, max_concurrent_requests=2)
+        app = triggers(Slow(), limits=http_limits(host_json))
+        transport = httpx.ASGITransport(app=app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://host") as client:
+            requests = [asyncio.create_task(client.get("/api/open")) for _ in range(6)]
+            finished, _ = await asyncio.wait(requests, return_when=asyncio.FIRST_COMPLETED)
+            assert [each.result().status_code for each in finished] == [429]
+            assert running == 2
+            release.set()
+            statuses = [(await each).status_code for each in requests]
+        assert sorted(statuses) == [200] * 5 + [429]
+        assert most == 2
+
+    asyncio.run(run())
+
+
+def test_host_json_bounds_requests_and_otherwise_the_defaults_do() -> None:
+    assert http_limits(HostJson()) == HttpLimits()
+    limits = http_limits(HostJson(function_timeout_seconds=5.0, max_outstanding_requests=7))
+    assert limits == HttpLimits(
+        timeout_seconds=5.0, max_outstanding_requests=7, max_concurrent_requests=7
+    )
 
 
 def scope_of(kind: str) -> Scope:

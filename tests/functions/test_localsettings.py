@@ -29,12 +29,12 @@ def test_values_and_wishes_are_read() -> None:
     text = """{
         "IsEncrypted": false,
         "Values": {"A": "1", "AzureWebJobs.f.Disabled": "true", "My__Name": "x"},
-        "Host": {"LocalHttpPort": 7072, "CORS": "https://a.example, *", "CORSCredentials": true}
+        "Host": {"LocalHttpPort": 7072, "CORS": "https://a.example, HTTP://b.example/", "CORSCredentials": true}
     }"""
     assert parse_local_settings(text) == LocalSettings(
         values=(("A", "1"), ("AzureWebJobs.f.Disabled", "true"), ("My__Name", "x")),
         port=7072,
-        cors=("https://a.example", "*"),
+        cors=("https://a.example", "http://b.example"),
         cors_credentials=True,
     )
 
@@ -91,6 +91,7 @@ def test_a_null_value_is_left_out_with_a_warning() -> None:
         ('{"Host": {"LocalHttpPort": true}}', "LocalHttpPort"),
         ('{"Host": {"CORS": ["*"]}}', "CORS must be text"),
         ('{"Host": {"CORSCredentials": 1}}', "true or false"),
+        ('{"Host": {"CORS": "*", "CORSCredentials": true}}', "list the origins"),
         ("{", "not valid JSON"),
     ],
 )

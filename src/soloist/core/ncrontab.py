@@ -106,7 +106,7 @@ class Calendar(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_hourly(self) -> bool:
         """Whether it fires in every hour of a day on which it fires."""
-        return len(self.hours) == 24  # noqa: PLR2004  # hours of a day
+        return len(self.hours) == 24  # hours of a day
 
 
 class Schedule(msgspec.Struct, frozen=True):
@@ -154,9 +154,9 @@ class Schedule(msgspec.Struct, frozen=True):
 def _interval(text: str, match: re.Match[str]) -> Interval:
     days, hours, minutes, seconds, fraction = match.groups()
     first, second, third = int(hours), int(minutes), int(seconds or 0)
-    if days is None and seconds is not None and first >= 24:  # noqa: PLR2004  # not an hour
+    if days is None and seconds is not None and first >= 24:  # not an hour
         days, first, second, third = hours, second, third, 0  # .NET reads days:hours:minutes
-    if first > 23 or second > 59 or third > 59:  # noqa: PLR2004  # of a day, an hour, a minute
+    if first > 23 or second > 59 or third > 59:  # of a day, an hour, a minute
         raise InvalidRequest(f"The schedule '{text}' is not a duration like 'days.hh:mm:ss'.")
     whole = ((int(days or 0) * 24 + first) * 60 + second) * 60 + third
     total = whole + float(fraction or 0)

@@ -7,17 +7,22 @@ from collections.abc import Collection, Iterable, Mapping
 
 import msgspec
 
-from soloist.errors import AppLoadFailed
+from soloist.core.ncrontab import Schedule
+from soloist.errors import AppLoadFailed, InvalidRequest
+from soloist.functions.appsettings import SettingMissing, time_zone_name, with_settings
 from soloist.functions.routes import RouteTable, make_route
 from soloist.wire import FunctionDescription
 
 HTTP_TRIGGER = "httpTrigger"
 ORCHESTRATION_TRIGGER = "orchestrationTrigger"
 ACTIVITY_TRIGGER = "activityTrigger"
+ENTITY_TRIGGER = "entityTrigger"
+TIMER_TRIGGER = "timerTrigger"
 
-_SUPPORTED_TRIGGERS = frozenset({HTTP_TRIGGER, ORCHESTRATION_TRIGGER, ACTIVITY_TRIGGER})
+_SUPPORTED_TRIGGERS = frozenset(
+    {HTTP_TRIGGER, ORCHESTRATION_TRIGGER, ACTIVITY_TRIGGER, ENTITY_TRIGGER, TIMER_TRIGGER}
+)
 _SUPPORTED_BINDINGS = _SUPPORTED_TRIGGERS | {"http", "durableClient"}
-_PLANNED = frozenset({"entityTrigger", "timerTrigger"})
 _AUTH_LEVELS = frozenset({"anonymous", "function", "admin"})
 _DEFAULT_AUTH_LEVEL = "function"
 _DISABLED = re.compile(r"AzureWebJobs(?:\.|__)(.+?)(?:\.|__)Disabled", re.IGNORECASE)
@@ -68,10 +73,21 @@ class HttpFunction(msgspec.Struct, frozen=True, kw_only=True):
     auth_level: str
 
 
+class TimerFunction(msgspec.Struct, frozen=True, kw_only=True):
+    """A timer trigger. ``schedule`` is valid, its ``%Setting%`` filled in; ``zone`` is the IANA
+    name of the time zone in which it is read."""
+
+    name: str
+    schedule: str
+    zone: str
+    runs_on_startup: bool
+    is_monitored: bool
+
+
 class Catalogue:
     """The enabled functions of an app.
 
-    ``warnings`` tell what was left out.
+    ``http`` and ``timers`` are by the functions' names. ``warnings`` tell what was left out.
     """
 
     def __init__(
@@ -82,13 +98,15 @@ class Catalogue:
         route_prefix: str = "api",
         skip_unsupported: bool = False,
     ) -> None:
-        """Check and index the functions of an app; ``environment`` says which are disabled.
+        """Check and index the functions of an app; ``environment`` holds the app's settings.
 
         Raises:
             AppLoadFailed: a function cannot be hosted, two claim one name or one route, or a
-                route is wrong. All unsupported functions are named in one error.
+                route or a schedule is wrong. All unsupported functions are named in one error.
+            SettingsError: there are timers, and the setting of their time zone is wrong.
         """
         described = tuple(functions)
+        _refuse_equal_names(described)
         disabled = _disabled_names(environment)
         hosted, self.warnings = _without_unsupported(described, skip_unsupported)
         self.functions = tuple(
@@ -96,6 +114,8 @@ class Catalogue:
         )
         self.orchestrators = FunctionNames(self._with_trigger(ORCHESTRATION_TRIGGER))
         self.activities = FunctionNames(self._with_trigger(ACTIVITY_TRIGGER))
+        self.entities = FunctionNames(self._with_trigger(ENTITY_TRIGGER))
+        self.timers = _timers(tuple(self._with_trigger(TIMER_TRIGGER)), environment)
         self.routes = RouteTable(
             make_route(each.name, route_prefix, each.route, each.methods)
             for each in self._with_trigger(HTTP_TRIGGER)
@@ -111,6 +131,49 @@ def _http_function(function: FunctionDescription) -> HttpFunction:
     if level not in _AUTH_LEVELS:
         raise AppLoadFailed(f"Function '{function.name}': the auth level '{level}' is unknown.")
     return HttpFunction(name=function.name, auth_level=level)
+
+
+def _timers(
+    functions: Collection[FunctionDescription], environment: Mapping[str, str]
+) -> dict[str, TimerFunction]:
+    zone = time_zone_name(environment) if functions else ""
+    return {
+        each.name: TimerFunction(
+            name=each.name,
+            schedule=_schedule(each, environment),
+            zone=zone,
+            runs_on_startup=each.runs_on_startup,
+            # Azure keeps no record of timers that fire more than once a minute; ours costs little.
+            is_monitored=each.is_monitored is not False,
+        )
+        for each in functions
+    }
+
+
+def _schedule(function: FunctionDescription, environment: Mapping[str, str]) -> str:
+    if not function.schedule:
+        raise AppLoadFailed(f"Function '{function.name}': its timer trigger has no schedule.")
+    try:
+        text = with_settings(function.schedule, environment).strip()
+        Schedule.parse(text)
+    except SettingMissing as missing:
+        raise AppLoadFailed(
+            f"Function '{function.name}': the schedule '{function.schedule}' {missing}."
+        ) from missing
+    except InvalidRequest as error:
+        raise AppLoadFailed(f"Function '{function.name}': {error}") from error
+    return text
+
+
+def _refuse_equal_names(functions: Iterable[FunctionDescription]) -> None:
+    seen: dict[str, str] = {}
+    for function in functions:
+        other = seen.setdefault(function.name.casefold(), function.name)
+        if other != function.name:
+            raise AppLoadFailed(
+                f"Functions '{other}' and '{function.name}' differ in letter case only; rename one"
+                " of them."
+            )
 
 
 def _disabled_names(environment: Mapping[str, str]) -> frozenset[str]:
@@ -144,11 +207,7 @@ def _objection(function: FunctionDescription) -> str | None:
     types = [function.trigger, *(binding.type for binding in function.bindings)]
     unsupported = [kind for kind in dict.fromkeys(types) if kind not in _SUPPORTED_BINDINGS]
     if unsupported:
-        kinds = ", ".join(
-            f"{kind} (planned, but not in this version)" if kind in _PLANNED else kind
-            for kind in unsupported
-        )
-        return f"function '{function.name}' uses {kinds}"
+        return f"function '{function.name}' uses {', '.join(unsupported)}"
     if function.trigger not in _SUPPORTED_TRIGGERS:
         return f"function '{function.name}' is triggered by {function.trigger or 'nothing'}"
     return None

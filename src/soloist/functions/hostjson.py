@@ -15,39 +15,52 @@ from typing import Any, Final
 import msgspec
 
 from soloist.core.policy import StartPolicy
+from soloist.core.versions import FailureStrategy, MatchStrategy
 from soloist.errors import SettingsError
+from soloist.functions.appsettings import SettingMissing, with_settings
 from soloist.functions.jsontext import parse_object, read_text
+from soloist.functions.responses import is_header
 
 FILE_NAME = "host.json"
 DEFAULT_HUB_NAME = "TestHubName"
 DEFAULT_ROUTE_PREFIX = "api"
 DEFAULT_MAX_ORCHESTRATION_ACTIONS = 100_000
+DEFAULT_ASYNC_REQUEST_SLEEP_SECONDS = 30.0
+DEFAULT_HSTS_SECONDS = 30 * 86_400
 
 _OVERRIDE_PREFIX = "azurefunctionsjobhost__"
 _MAX_COUNT = 2**31 - 1
 _HUB_NAME = re.compile(r"[A-Za-z][A-Za-z0-9]{2,44}")
 _TIME_SPAN = re.compile(r"(?:(\d{1,8})\.)?(\d{1,2}):([0-5]?\d):([0-5]?\d)(\.\d{1,7})?")
-_SETTING_NAME = re.compile(r"%([^%]+)%")
 
 
 class HostJson(msgspec.Struct, frozen=True, kw_only=True):
     """What the host uses of the file.
 
-    ``None`` means that the file does not say. ``function_timeout_seconds`` is ``None`` also when
-    the file asks for no limit.
+    ``None`` means that the file does not say. ``function_timeout_seconds`` and the bounds of
+    requests are ``None`` also when the file asks for no limit. ``log_level`` is one of
+    ``telemetry.LEVELS``. ``hsts`` is the value of ``Strict-Transport-Security``.
     """
 
     route_prefix: str = DEFAULT_ROUTE_PREFIX
     hub_name: str = DEFAULT_HUB_NAME
     default_version: str | None = None
+    version_match: MatchStrategy = MatchStrategy.CURRENT_OR_OLDER
+    version_failure: FailureStrategy = FailureStrategy.REJECT
     max_concurrent_activity_functions: int | None = None
     max_concurrent_orchestrator_functions: int | None = None
     max_concurrent_entity_functions: int | None = None
+    max_entity_operation_batch_size: int | None = None
     max_orchestration_actions: int = DEFAULT_MAX_ORCHESTRATION_ACTIONS
     start_policy: StartPolicy = StartPolicy.FAIL
     use_forwarded_host: bool = False
-    use_graceful_shutdown: bool = False
+    use_graceful_shutdown: bool | None = None
     function_timeout_seconds: float | None = None
+    async_request_sleep_seconds: float = DEFAULT_ASYNC_REQUEST_SLEEP_SECONDS
+    max_concurrent_requests: int | None = None
+    max_outstanding_requests: int | None = None
+    custom_headers: tuple[tuple[str, str], ...] = ()
+    hsts: str | None = None
     log_level: str | None = None
     connection_name: str | None = None
     warnings: tuple[str, ...] = ()
@@ -95,6 +108,7 @@ def parse_host_json(text: str, environment: Mapping[str, str]) -> HostJson:
             key = variable[len(_OVERRIDE_PREFIX) :].replace("__", ".")
             source = f"environment variable {variable}"
             settings[key.lower()] = _Setting(value, key, source, environment)
+    fields.update(_response_headers(settings))
     for key, setting in settings.items():
         if key in _USED:
             field, parse = _USED[key]
@@ -143,13 +157,24 @@ def _count(setting: _Setting) -> int:
     raise setting.wrong("a whole number of at least 1")
 
 
+def _bound(setting: _Setting) -> int | None:
+    """Read a count; -1 means no limit."""
+    return None if setting.value in (-1, "-1") else _count(setting)
+
+
+def _milliseconds(setting: _Setting) -> float:
+    return _count(setting) / 1000
+
+
 def _seconds(setting: _Setting) -> float | None:
     """Read a .NET TimeSpan; -1 means no limit."""
-    if setting.value in (-1, "-1"):
-        return None
+    return None if setting.value in (-1, "-1") else _duration(setting)
+
+
+def _duration(setting: _Setting) -> float:
     match = _TIME_SPAN.fullmatch(setting.value) if isinstance(setting.value, str) else None
     if match is None:
-        raise setting.wrong('a duration like "00:05:00" (hours:minutes:seconds), or "-1"')
+        raise setting.wrong('a duration like "00:05:00" (hours:minutes:seconds)')
     days, hours, minutes, seconds, fraction = match.groups()
     total = ((int(days or 0) * 24 + int(hours)) * 60 + int(minutes)) * 60 + int(seconds)
     span = total + float(fraction or 0)
@@ -166,16 +191,10 @@ def _route_prefix(setting: _Setting) -> str:
 
 
 def _hub_name(setting: _Setting) -> str:
-    def resolve(match: re.Match[str]) -> str:
-        value = _look_up(setting.environment, match[1])
-        if value is None:
-            raise SettingsError(
-                f"{setting.source}: {setting.name} refers to the app setting {match[1]!r}, which"
-                " is not set."
-            )
-        return value
-
-    name = _SETTING_NAME.sub(resolve, _text(setting))
+    try:
+        name = with_settings(_text(setting), setting.environment)
+    except SettingMissing as missing:
+        raise SettingsError(f"{setting.source}: {setting.name} {missing}.") from missing
     if _HUB_NAME.fullmatch(name) is None:
         raise SettingsError(
             f"{setting.source}: {setting.name} is {name!r}, but must have 3 to 45 letters and"
@@ -184,19 +203,51 @@ def _hub_name(setting: _Setting) -> str:
     return name
 
 
-def _start_policy(setting: _Setting) -> StartPolicy:
-    policies = {"nonrunningstates": StartPolicy.FAIL, "anystate": StartPolicy.REPLACE}
-    policy = policies.get(_text(setting).lower())
-    if policy is None:
-        raise setting.wrong('"NonRunningStates" or "AnyState"')
-    return policy
+def _one_of(choices: Mapping[str, object]) -> Callable[[_Setting], object]:
+    """Return the reader of a word that stands for something; letter case does not matter."""
+    folded = {word.lower(): meaning for word, meaning in choices.items()}
+
+    def read(setting: _Setting) -> object:
+        word = _text(setting).strip().lower()
+        if word not in folded:
+            *words, last = (f'"{each}"' for each in choices)
+            raise setting.wrong(f"{', '.join(words)} or {last}")
+        return folded[word]
+
+    return read
 
 
-def _look_up(environment: Mapping[str, str], name: str) -> str | None:
-    if name in environment:
-        return environment[name]
-    folded = {key.lower(): value for key, value in environment.items()}
-    return folded.get(name.lower())
+def _response_headers(settings: dict[str, _Setting]) -> dict[str, object]:
+    """Take out the settings of headers that are added to every response, and read them."""
+    custom = []
+    for key in [key for key in settings if key.startswith(_CUSTOM_HEADERS)]:
+        setting = settings.pop(key)
+        name, value = setting.name[len(_CUSTOM_HEADERS) :], _text(setting)
+        if not is_header(name, value):
+            raise setting.wrong("the text of a header whose name has no spaces or colons")
+        custom.append((name.lower(), value))
+    parts = {
+        key: settings.pop(f"{_HSTS}{key}", None)
+        for key in ("isenabled", "maxage", "includesubdomains", "preload")
+    }
+    found: dict[str, object] = {"custom_headers": tuple(custom)} if custom else {}
+    if _is_on(parts["isenabled"]):
+        age = parts["maxage"]
+        value = f"max-age={DEFAULT_HSTS_SECONDS if age is None else _days_or_duration(age)}"
+        value += "; includeSubDomains" if _is_on(parts["includesubdomains"]) else ""
+        found["hsts"] = value + ("; preload" if _is_on(parts["preload"]) else "")
+    return found
+
+
+def _is_on(setting: _Setting | None) -> bool:
+    return setting is not None and _flag(setting)
+
+
+def _days_or_duration(setting: _Setting) -> int:
+    """Read a .NET TimeSpan in whole seconds; a number alone counts days."""
+    if re.fullmatch(r"[0-9]{1,5}", str(setting.value), re.ASCII):
+        return int(str(setting.value)) * 86_400
+    return int(_duration(setting))
 
 
 def _site_name(environment: Mapping[str, str]) -> str:
@@ -208,11 +259,26 @@ def _site_name(environment: Mapping[str, str]) -> str:
 # What is known.
 
 _DURABLE: Final = "extensions.durabletask."
+_CUSTOM_HEADERS: Final = "extensions.http.customheaders."
+_HSTS: Final = "extensions.http.hsts."
+
+_POLICIES: Final = {"NonRunningStates": StartPolicy.FAIL, "AnyState": StartPolicy.REPLACE}
+_LOG_LEVELS: Final = {
+    "Trace": "debug",
+    "Debug": "debug",
+    "Information": "info",
+    "Warning": "warning",
+    "Error": "error",
+    "Critical": "error",
+    "None": "error",
+}
 
 _USED: Final[dict[str, tuple[str, Callable[[_Setting], object]]]] = {
     "extensions.http.routeprefix": ("route_prefix", _route_prefix),
     "functiontimeout": ("function_timeout_seconds", _seconds),
-    "logging.loglevel.default": ("log_level", _text),
+    "logging.loglevel.default": ("log_level", _one_of(_LOG_LEVELS)),
+    "extensions.http.maxconcurrentrequests": ("max_concurrent_requests", _bound),
+    "extensions.http.maxoutstandingrequests": ("max_outstanding_requests", _bound),
     f"{_DURABLE}hubname": ("hub_name", _hub_name),
     f"{_DURABLE}defaultversion": ("default_version", _text),
     f"{_DURABLE}maxconcurrentactivityfunctions": ("max_concurrent_activity_functions", _count),
@@ -222,7 +288,20 @@ _USED: Final[dict[str, tuple[str, Callable[[_Setting], object]]]] = {
     ),
     f"{_DURABLE}maxconcurrententityfunctions": ("max_concurrent_entity_functions", _count),
     f"{_DURABLE}maxorchestrationactions": ("max_orchestration_actions", _count),
-    f"{_DURABLE}overridableexistinginstancestates": ("start_policy", _start_policy),
+    f"{_DURABLE}overridableexistinginstancestates": ("start_policy", _one_of(_POLICIES)),
+    f"{_DURABLE}versionmatchstrategy": (
+        "version_match",
+        _one_of({each.value: each for each in MatchStrategy}),
+    ),
+    f"{_DURABLE}versionfailurestrategy": (
+        "version_failure",
+        _one_of({each.value: each for each in FailureStrategy}),
+    ),
+    f"{_DURABLE}maxentityoperationbatchsize": ("max_entity_operation_batch_size", _count),
+    f"{_DURABLE}httpsettings.defaultasyncrequestsleeptimemilliseconds": (
+        "async_request_sleep_seconds",
+        _milliseconds,
+    ),
     f"{_DURABLE}httpsettings.useforwardedhost": ("use_forwarded_host", _flag),
     f"{_DURABLE}usegracefulshutdown": ("use_graceful_shutdown", _flag),
     f"{_DURABLE}storageprovider.connectionname": ("connection_name", _text),
@@ -251,16 +330,12 @@ _SILENT: Final = (
     f"{_DURABLE}maxgrpcmessagesizeinbytes",
     f"{_DURABLE}grpchttpclienttimeout",
     f"{_DURABLE}useapplease",
-    f"{_DURABLE}maxentityoperationbatchsize",
-    f"{_DURABLE}httpsettings.defaultasyncrequestsleeptimemilliseconds",
+    f"{_DURABLE}localrpcendpointenabled",  # nothing listens for gRPC, whatever it says
 )
 """Beginnings of settings that are accepted without a word."""
 
 _WITHOUT_EFFECT: Final = {
     f"{_DURABLE}storageprovider.type": "Soloist's own store is used",
-    f"{_DURABLE}versionmatchstrategy": "versions are recorded but not matched",
-    f"{_DURABLE}versionfailurestrategy": "versions are recorded but not matched",
-    f"{_DURABLE}localrpcendpointenabled": "durable clients do not need that endpoint",
     f"{_DURABLE}tracing.": "tracing is set up by Soloist's own settings",
     f"{_DURABLE}notifications.": "Event Grid notifications are not sent",
     f"{_DURABLE}customlifecyclenotificationhelpertype": "Event Grid notifications are not sent",

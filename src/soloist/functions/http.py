@@ -11,6 +11,7 @@ from starlette.types import Receive, Scope, Send
 from soloist.errors import AppError, InvalidRequest, PayloadTooLarge, WorkerLost
 from soloist.functions.binding import ClientBinding
 from soloist.functions.catalogue import Catalogue
+from soloist.functions.hostjson import HostJson
 from soloist.functions.keys import KeyRing
 from soloist.functions.requests import ClientGone, RequestHead, read_body, read_head
 from soloist.functions.responses import Answer, answer_of, plain, send_answer
@@ -23,18 +24,33 @@ _log = logger(__name__)
 
 DEFAULT_MAX_BODY_BYTES = 100 * 1024 * 1024
 DEFAULT_TIMEOUT_SECONDS = 230.0
-DEFAULT_MAX_CONCURRENT_REQUESTS = 1000
+DEFAULT_MAX_OUTSTANDING_REQUESTS = 1000
 
 _RETRY_SOON = ("retry-after", "1")
 _HOME = "Soloist is running. It hosts a Durable Functions app; see its routes for what to call.\n"
 
 
 class HttpLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """The bounds of the HTTP face; the timeout and the body's size are Azure's own."""
+    """The bounds of the HTTP face; the timeout and the body's size are Azure's own.
+
+    Of ``max_outstanding_requests`` at most ``max_concurrent_requests`` run while the others wait;
+    more are refused.
+    """
 
     max_body_bytes: int = DEFAULT_MAX_BODY_BYTES
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
-    max_concurrent_requests: int = DEFAULT_MAX_CONCURRENT_REQUESTS
+    max_outstanding_requests: int = DEFAULT_MAX_OUTSTANDING_REQUESTS
+    max_concurrent_requests: int = DEFAULT_MAX_OUTSTANDING_REQUESTS
+
+
+def http_limits(host_json: HostJson) -> HttpLimits:
+    """Return the bounds that an app's host.json asks for."""
+    outstanding = host_json.max_outstanding_requests or DEFAULT_MAX_OUTSTANDING_REQUESTS
+    return HttpLimits(
+        timeout_seconds=host_json.function_timeout_seconds or DEFAULT_TIMEOUT_SECONDS,
+        max_outstanding_requests=outstanding,
+        max_concurrent_requests=host_json.max_concurrent_requests or outstanding,
+    )
 
 
 class HttpRunner(Protocol):
@@ -66,7 +82,8 @@ class HttpTriggers:
         self._binding = binding
         self._limits = limits or HttpLimits()
         self._is_forwarded = is_forwarded
-        self._running = 0
+        self._outstanding = 0
+        self._turns = asyncio.Semaphore(self._limits.max_concurrent_requests)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; websockets are closed, lifespan belongs to the application."""
@@ -92,9 +109,9 @@ class HttpTriggers:
         function = self._catalogue.http[match.function]
         if not self.keys.admits(function.auth_level, function.name, head.presented_key):
             return plain(401)
-        if self._running >= self._limits.max_concurrent_requests:
-            return plain(429, "Too many requests are running; try again later.", _RETRY_SOON)
-        self._running += 1
+        if self._outstanding >= self._limits.max_outstanding_requests:
+            return plain(429, "Too many requests are under way; try again later.", _RETRY_SOON)
+        self._outstanding += 1
         try:
             body = await read_body(scope, receive, self._limits.max_body_bytes)
             return await self._run(self._call(head, match, body), match.function)
@@ -103,7 +120,7 @@ class HttpTriggers:
             _log.info("A request's body is too large", function=match.function, limit_bytes=limit)
             return plain(413, f"The request's body is larger than {limit} bytes.")
         finally:
-            self._running -= 1
+            self._outstanding -= 1
 
     def _call(self, head: RequestHead, match: RouteMatch, body: str) -> HttpCall:
         return HttpCall(
@@ -120,7 +137,7 @@ class HttpTriggers:
 
     async def _run(self, call: HttpCall, function: str) -> Answer:
         try:
-            async with asyncio.timeout(self._limits.timeout_seconds):
+            async with asyncio.timeout(self._limits.timeout_seconds), self._turns:
                 outcome = await self._runner.run_http(call)
         except TimeoutError:
             seconds = f"{self._limits.timeout_seconds:g} s"

@@ -63,11 +63,18 @@ def parse_local_settings(text: str) -> LocalSettings:
     if _section(top, "ConnectionStrings"):
         warnings.append(f"{FILE_NAME}: ConnectionStrings are not used; put them under Values.")
     host = _folded(_section(top, "Host"))
+    cors = _origins(host.get("cors"))
+    has_credentials = _is_true("Host.CORSCredentials", host.get("corscredentials"))
+    if has_credentials and "*" in cors:
+        raise SettingsError(
+            f"{FILE_NAME}: Host.CORS is '*' while Host.CORSCredentials is true, which would let"
+            " any page act for whoever views it; list the origins instead."
+        )
     return LocalSettings(
         values=values,
         port=_port(host.get("localhttpport")),
-        cors=_origins(host.get("cors")),
-        cors_credentials=_is_true("Host.CORSCredentials", host.get("corscredentials")),
+        cors=cors,
+        cors_credentials=has_credentials,
         warnings=tuple(warnings),
     )
 
@@ -126,7 +133,9 @@ def _origins(value: object) -> tuple[str, ...]:
         raise SettingsError(
             f"{FILE_NAME}: Host.CORS must be text: origins separated by commas, or '*'."
         )
-    return tuple(origin.strip() for origin in value.split(",") if origin.strip())
+    # As browsers write them: in lower case, and without a slash at the end.
+    origins = (origin.strip().rstrip("/").lower() for origin in value.split(","))
+    return tuple(origin for origin in origins if origin)
 
 
 def _is_true(name: str, value: object) -> bool:

@@ -14,9 +14,11 @@ from soloist.wire import HttpDone
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]+")
-_OURS_TO_SET = frozenset(
+CONNECTION_HEADERS = frozenset(
     {"content-length", "transfer-encoding", "connection", "keep-alive", "upgrade", "trailer"}
 )
+"""Whoever sends a message sets these, not who composes it."""
+
 _WITHOUT_BODY = frozenset({204, 304})
 _URL_SAFE = "!#$%&'()*+,/:;=?@[]~-._"
 
@@ -62,6 +64,12 @@ async def send_answer(send: Send, answer: Answer, *, is_head: bool = False) -> N
     await send({"type": "http.response.body", "body": body})
 
 
+def is_header(name: str, value: str) -> bool:
+    """Whether a header can be sent as it is."""
+    is_plain = value.isascii() and _CONTROLS.search(value) is None
+    return is_plain and _NAME.fullmatch(name) is not None and name.lower() not in CONNECTION_HEADERS
+
+
 def safe_headers(headers: Iterable[tuple[str, str]]) -> RawHeaders:
     """Return headers that no value can break out of.
 
@@ -72,7 +80,7 @@ def safe_headers(headers: Iterable[tuple[str, str]]) -> RawHeaders:
     raw: RawHeaders = []
     for name, value in headers:
         folded = name.lower()
-        if _NAME.fullmatch(name) is None or folded in _OURS_TO_SET:
+        if _NAME.fullmatch(name) is None or folded in CONNECTION_HEADERS:
             continue
         if folded == "location":
             value = quote(value, safe=_URL_SAFE)
