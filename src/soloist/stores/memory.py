@@ -124,6 +124,11 @@ class _Moved:
         else:
             self.mail[generation] = None
 
+    def forget(self, instance: _Instance) -> None:
+        """Leave out an instance that the same transaction removed again."""
+        self.due.pop(instance.record.generation, None)
+        self.mail.pop(instance.record.generation, None)
+
     def settle(self, now: datetime) -> CommitReceipt:
         """Lease what is due to the host, if there is one."""
         waiting = [
@@ -274,6 +279,7 @@ class MemoryStore:
         """Remove an instance; a live one's children end, and whoever waits for it learns of it."""
         record = existing.record
         self._hub.remove(existing)
+        moved.forget(existing)
         if record.status.is_terminal:
             return
         if record.parent is not None:
@@ -588,7 +594,7 @@ class MemoryStore:
             events += [message.event for message in instance.inbox]
             instance.inbox = [self._state.message(event) for event in events]
         if outcome.releases:
-            instance.owner = None
+            instance.give_back(self._clock.now())
 
 
 def _record_of(request: StartRequest, state: MemoryState) -> InstanceRecord:
@@ -612,11 +618,12 @@ def _record_of(request: StartRequest, state: MemoryState) -> InstanceRecord:
 
 def _entity_record(instance_id: str, at: datetime, state: MemoryState) -> InstanceRecord:
     timer = timer_function(instance_id)
+    name = parse_entity_id(instance_id).name if timer is None else timer
     return InstanceRecord(
         generation=state.next_generation(),
         instance_id=instance_id,
         execution_id="",
-        name=parse_entity_id(instance_id).name if timer is None else timer,
+        name=name,
         version=None,
         status=RuntimeStatus.RUNNING,
         input=None,
