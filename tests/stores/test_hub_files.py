@@ -225,10 +225,10 @@ def test_every_statement_finds_its_rows_by_an_index(
     connection: sqlite3.Connection, name: str
 ) -> None:
     plan = explained(connection, HOT[name])
+    # A constant row is no table, and a subquery here yields three rows at most.
+    harmless = ("SCAN sqlite_sequence", "SCAN CONSTANT ROW", "SCAN (subquery")
     scans = [step for step in plan if step.startswith("SCAN")]
-    # What a subquery yields is at most three rows; a constant row is no table.
-    harmless = {"SCAN sqlite_sequence", "SCAN CONSTANT ROW", "SCAN (subquery-2)"}
-    assert [each for each in scans if each not in harmless] == []
+    assert [each for each in scans if not each.startswith(harmless)] == []
     assert not any("TEMP B-TREE FOR ORDER BY" in step for step in plan)
 
 
