@@ -70,12 +70,13 @@ def start_child(request: StartRequest, moved: Moved) -> None:
     """Start a sub-orchestration; when it is refused, its parent learns of it."""
     assert request.parent is not None, "a sub-orchestration has a parent"
     try:
-        _, record, replaced = _start(request, moved.host_id, moved)
+        decision, record, replaced = _start(request, moved.host_id, moved)
     except InstanceExists as refusal:
         refused = refused_child(refusal, request.parent.task_id, request.at)
         reply(Reply(request.parent, refused), moved)
         return
-    moved.was_born(record)
+    if decision is not StartDecision.RETURN:
+        moved.was_born(record)
     if replaced is not None:
         moved.replaced.append(replaced)
 
