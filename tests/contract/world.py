@@ -11,6 +11,7 @@ import msgspec
 
 from soloist.contracts.store import Store
 from soloist.core.events import (
+    EntityRequested,
     EventRaised,
     ExecutionTerminated,
     HistoryEvent,
@@ -111,6 +112,11 @@ class World:
         """A termination asked for now."""
         return ExecutionTerminated(self.now(), reason)
 
+    def requested(self, operation: str = "add", **changes: Any) -> EntityRequested:
+        """A request for an entity, made now."""
+        request = EntityRequested(self.now(), operation)
+        return msgspec.structs.replace(request, **changes)
+
     def _new(self, task_hub: str) -> Store:
         if self.kind == "memory":
             return MemoryStore(
@@ -130,7 +136,11 @@ async def present(store: Store, instance_id: str = "x") -> InstanceRecord:
 
 async def everything(store: Store) -> list[Any]:
     """All that a hub shows, to prove that nothing changed."""
-    records = (await store.query(InstanceQuery())).records
+    records = [
+        record
+        for prefix in ("", "@")
+        for record in (await store.query(InstanceQuery(instance_id_prefix=prefix))).records
+    ]
     return [
         *[
             (

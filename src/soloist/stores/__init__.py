@@ -8,7 +8,8 @@ from urllib.parse import unquote
 from soloist.contracts.clock import Clock
 from soloist.contracts.store import Store
 from soloist.errors import SettingsError
-from soloist.stores.memory import MemoryState, MemoryStore
+from soloist.stores.memory import MemoryStore
+from soloist.stores.memory_state import MemoryState
 from soloist.stores.sqlite import SqliteStore
 
 __all__ = ["DEFAULT_LEASE_SECONDS", "MemoryState", "MemoryStore", "SqliteStore", "store_at"]

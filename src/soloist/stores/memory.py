@@ -17,15 +17,13 @@ import msgspec
 
 from soloist.contracts.clock import Clock
 from soloist.core.events import (
-    EntityRequested,
     EventRaised,
-    ExecutionTerminated,
     HistoryEvent,
     InboxEvent,
     SubOrchestrationInstanceCreated,
     TaskAddress,
 )
-from soloist.core.ids import is_entity_id, parse_entity_id, timer_function
+from soloist.core.ids import is_entity_id
 from soloist.core.instances import (
     AccessKey,
     Backlog,
@@ -35,7 +33,6 @@ from soloist.core.instances import (
     InstancePage,
     InstanceQuery,
     InstanceRecord,
-    Lease,
     LeaseGrant,
     StartReceipt,
     StartRequest,
@@ -64,131 +61,17 @@ from soloist.errors import (
     InstanceUnfinished,
     StoreUnavailable,
 )
+from soloist.stores.memory_state import (
+    Hub,
+    Instance,
+    MemoryState,
+    Moved,
+    due_at_of,
+    entity_record,
+    record_of,
+    task_of,
+)
 from soloist.stores.paging import fold_case, start_of, token_after
-
-
-class _Instance:
-    """One row: what is known of an instance and what belongs to its execution."""
-
-    def __init__(self, record: InstanceRecord, due_at: datetime | None) -> None:
-        self.record = record
-        self.due_at = due_at
-        self.owner: int | None = None
-        self.epoch = 0
-        self.history: list[HistoryEvent] = []
-        self.inbox: list[InboxMessage] = []
-
-    @property
-    def awaits_termination(self) -> bool:
-        """Whether somebody asked for the end and no episode has seen it yet."""
-        return any(isinstance(message.event, ExecutionTerminated) for message in self.inbox)
-
-    def lease_to(self, host_id: int) -> Lease:
-        """Hand the instance to a host; what an earlier holder commits is stale from now on."""
-        self.owner = host_id
-        self.epoch += 1
-        return Lease(record=self.record, epoch=self.epoch, messages=tuple(self.inbox))
-
-    def give_back(self, now: datetime, retry_at: datetime | None = None) -> None:
-        """Take the instance from its holder; it is due when its first message is."""
-        self.owner = None
-        for message in self.inbox:
-            self.make_due(_due_at(message.event) or now)
-        if retry_at is not None and self.due_at is not None:
-            self.due_at = max(self.due_at, retry_at)
-
-    def make_due(self, at: datetime) -> None:
-        """Let somebody look at the instance then, unless that is so earlier."""
-        self.due_at = at if self.due_at is None else min(self.due_at, at)
-
-
-def _due_at(event: InboxEvent) -> datetime | None:
-    """Return when a message is due, ``None`` for at once."""
-    return event.due_at if isinstance(event, EntityRequested) else None
-
-
-class _Moved:
-    """What one transaction moves elsewhere, on its way to becoming a receipt."""
-
-    def __init__(self, host_id: int | None) -> None:
-        self.host_id = host_id
-        self.due: dict[int, _Instance] = {}
-        self.mail: dict[int, None] = {}
-        self.replaced: list[int] = []
-
-    def touch(self, instance: _Instance) -> None:
-        """Remember an instance that has something new to do."""
-        generation = instance.record.generation
-        if instance.owner is None:
-            self.due[generation] = instance
-        else:
-            self.mail[generation] = None
-
-    def settle(self, now: datetime) -> CommitReceipt:
-        """Lease what is due to the host, if there is one."""
-        waiting = [
-            each
-            for each in self.due.values()
-            if each.owner is None and each.due_at is not None and each.due_at <= now
-        ]
-        leases: tuple[Lease, ...] = ()
-        if self.host_id is not None:
-            leases = tuple(each.lease_to(self.host_id) for each in waiting)
-        return CommitReceipt(
-            leases=leases,
-            mail=tuple(self.mail),
-            replaced=tuple(self.replaced),
-            waits=len(self.due) > len(leases),
-        )
-
-
-class _Hub:
-    """One task hub's rows."""
-
-    def __init__(self) -> None:
-        self.instances: dict[str, _Instance] = {}
-        self.by_generation: dict[int, _Instance] = {}
-        self.hosts: dict[int, datetime] = {}
-        self.keys: dict[tuple[str, str], AccessKey] = {}
-
-    def insert(self, instance: _Instance) -> None:
-        """Put an instance under its id, which must be free."""
-        self.instances[instance.record.instance_id] = instance
-        self.by_generation[instance.record.generation] = instance
-
-    def remove(self, instance: _Instance) -> None:
-        """Forget an instance with all that belongs to it."""
-        del self.instances[instance.record.instance_id]
-        del self.by_generation[instance.record.generation]
-
-
-class MemoryState:
-    """What a database file would hold; its counters never go back."""
-
-    def __init__(self) -> None:
-        self._hubs: dict[str, _Hub] = {}
-        self._last_generation = 0
-        self._last_host_id = 0
-        self.last_message_id = 0
-
-    def hub(self, task_hub: str) -> _Hub:
-        """Return a task hub, created when there is none of that name."""
-        return self._hubs.setdefault(task_hub, _Hub())
-
-    def next_generation(self) -> int:
-        """Draw a generation, never drawn before in any hub."""
-        self._last_generation += 1
-        return self._last_generation
-
-    def next_host_id(self) -> int:
-        """Draw a host id."""
-        self._last_host_id += 1
-        return self._last_host_id
-
-    def message(self, event: InboxEvent) -> InboxMessage:
-        """Number an event in the order of arrival."""
-        self.last_message_id += 1
-        return InboxMessage(self.last_message_id, event)
 
 
 class MemoryStore:
@@ -201,7 +84,7 @@ class MemoryStore:
         self._task_hub = task_hub
         self._clock = clock
         self._lease_span = timedelta(seconds=lease_seconds)
-        self._opened: _Hub | None = None
+        self._opened: Hub | None = None
         self._host_id: int | None = None
         self._mail_seen = 0
 
@@ -237,7 +120,7 @@ class MemoryStore:
 
     async def start(self, request: StartRequest, host_id: int | None) -> StartReceipt:
         """Check, decide, replace and insert as one step."""
-        moved = _Moved(None)
+        moved = Moved(None)
         decision, record, replaced = self._start(request, moved)
         lease = None
         if decision is not StartDecision.RETURN and self._is_live(host_id):
@@ -251,7 +134,7 @@ class MemoryStore:
         )
 
     def _start(
-        self, request: StartRequest, moved: _Moved
+        self, request: StartRequest, moved: Moved
     ) -> tuple[StartDecision, InstanceRecord, int | None]:
         existing = self._hub.instances.get(request.instance_id)
         decision = _decide(request, existing)
@@ -264,16 +147,17 @@ class MemoryStore:
             )
         if existing is not None:
             self._replace(existing, request.at, moved)
-        instance = _Instance(_record_of(request, self._state), self._clock.now())
+        instance = Instance(record_of(request, self._state), self._clock.now())
         self._hub.insert(instance)
         moved.touch(instance)
         replaced = existing.record.generation if existing is not None else None
         return decision, instance.record, replaced
 
-    def _replace(self, existing: _Instance, at: datetime, moved: _Moved) -> None:
+    def _replace(self, existing: Instance, at: datetime, moved: Moved) -> None:
         """Remove an instance; a live one's children end, and whoever waits for it learns of it."""
         record = existing.record
         self._hub.remove(existing)
+        moved.forget(existing)
         if record.status.is_terminal:
             return
         if record.parent is not None:
@@ -295,7 +179,7 @@ class MemoryStore:
             raise InstanceNotFound(instance_id)
         if instance.record.status.is_terminal:
             raise InstanceFinished(instance_id, instance.record.status.value)
-        moved = _Moved(host_id if self._is_live(host_id) else None)
+        moved = Moved(host_id if self._is_live(host_id) else None)
         message = self._put(instance, event, moved)
         receipt = moved.settle(self._clock.now())
         if message.message_id == self._mail_seen + 1:
@@ -306,16 +190,16 @@ class MemoryStore:
             lease=receipt.leases[0] if receipt.leases else None,
         )
 
-    def _put(self, instance: _Instance, event: InboxEvent, moved: _Moved) -> InboxMessage:
+    def _put(self, instance: Instance, event: InboxEvent, moved: Moved) -> InboxMessage:
         message = self._state.message(event)
         instance.inbox.append(message)
         if instance.owner is None:
-            instance.make_due(_due_at(event) or self._clock.now())
+            instance.make_due(due_at_of(event) or self._clock.now())
         moved.touch(instance)
         return message
 
-    def _new_entity(self, instance_id: str, at: datetime) -> _Instance:
-        instance = _Instance(_entity_record(instance_id, at, self._state), None)
+    def _new_entity(self, instance_id: str, at: datetime) -> Instance:
+        instance = Instance(entity_record(instance_id, at, self._state), None)
         self._hub.insert(instance)
         return instance
 
@@ -350,12 +234,12 @@ class MemoryStore:
             self._begin_next(instance, outcome, outcome.next_execution)
         else:
             self._record_step(instance, outcome)
-        moved = _Moved(host_id if self._is_live(host_id) else None)
+        moved = Moved(host_id if self._is_live(host_id) else None)
         for message in outcome.outgoing:
             self._send(message, moved)
         return moved.settle(self._clock.now())
 
-    def _send(self, message: Outgoing, moved: _Moved) -> None:
+    def _send(self, message: Outgoing, moved: Moved) -> None:
         match message:
             case StartChild():
                 self._start_child(message.request, moved)
@@ -366,13 +250,13 @@ class MemoryStore:
             case TerminateChild():
                 self._terminate(message, moved)
 
-    def _terminate(self, message: TerminateChild, moved: _Moved) -> None:
+    def _terminate(self, message: TerminateChild, moved: Moved) -> None:
         child = self._hub.instances.get(message.instance_id)
         is_ours = child is not None and child.record.parent == message.parent
         if child is not None and is_ours and not child.record.status.is_terminal:
             self._put(child, message.event, moved)
 
-    def _start_child(self, request: StartRequest, moved: _Moved) -> None:
+    def _start_child(self, request: StartRequest, moved: Moved) -> None:
         assert request.parent is not None, "a sub-orchestration has a parent"
         try:
             _, _, replaced = self._start(request, moved)
@@ -383,14 +267,14 @@ class MemoryStore:
             if replaced is not None:
                 moved.replaced.append(replaced)
 
-    def _reply(self, reply: Reply, moved: _Moved) -> None:
+    def _reply(self, reply: Reply, moved: Moved) -> None:
         waiting = self._find(reply.to.generation)
         if waiting is None or waiting.record.status.is_terminal:
             return
         if waiting.record.execution_id == reply.to.execution_id:
             self._put(waiting, reply.event, moved)
 
-    def _request(self, request: SendRequest, moved: _Moved) -> None:
+    def _request(self, request: SendRequest, moved: Moved) -> None:
         entity = self._hub.instances.get(request.entity_id)
         if entity is None:
             entity = self._new_entity(request.entity_id, request.event.at)
@@ -444,11 +328,11 @@ class MemoryStore:
             raise InstanceNotFound(instance_id)
         if instance.record.status is not RuntimeStatus.FAILED:
             raise InstanceNotFailed(instance_id, instance.record.status.value)
-        moved = _Moved(host_id if self._is_live(host_id) else None)
+        moved = Moved(host_id if self._is_live(host_id) else None)
         self._rewind(instance, reason, at, moved)
         return moved.settle(self._clock.now())
 
-    def _rewind(self, instance: _Instance, reason: str | None, at: datetime, moved: _Moved) -> None:
+    def _rewind(self, instance: Instance, reason: str | None, at: datetime, moved: Moved) -> None:
         rewinding = rewound(instance.history, reason, at)
         record = instance.record
         instance.history = list(rewinding.history)
@@ -464,9 +348,9 @@ class MemoryStore:
         for event in rewinding.mail:
             self._put(instance, event, moved)
         for child in rewinding.children:
-            self._rewind_child(child, _task_of(record, child.task_id), reason, at, moved)
+            self._rewind_child(child, task_of(record, child.task_id), reason, at, moved)
         for call in rewinding.calls:
-            self._request(entity_call(call, at, _task_of(record, call.task_id)), moved)
+            self._request(entity_call(call, at, task_of(record, call.task_id)), moved)
 
     def _rewind_child(
         self,
@@ -474,7 +358,7 @@ class MemoryStore:
         parent: TaskAddress,
         reason: str | None,
         at: datetime,
-        moved: _Moved,
+        moved: Moved,
     ) -> None:
         """Rewind a failed child; one that is gone, or is not ours any more, is started again."""
         child = self._hub.instances.get(created.instance_id)
@@ -510,7 +394,7 @@ class MemoryStore:
         return self._hub.keys.pop((scope, name), None) is not None
 
     @property
-    def _hub(self) -> _Hub:
+    def _hub(self) -> Hub:
         if self._opened is None:
             raise StoreUnavailable(f"The store of task hub '{self._task_hub}' is not open.")
         return self._opened
@@ -524,7 +408,7 @@ class MemoryStore:
             if instance.owner == host_id:
                 instance.give_back(self._clock.now())
 
-    def _waiting(self) -> Iterator[tuple[datetime, _Instance]]:
+    def _waiting(self) -> Iterator[tuple[datetime, Instance]]:
         for instance in self._hub.instances.values():
             if instance.owner is None and instance.due_at is not None:
                 yield instance.due_at, instance
@@ -543,10 +427,10 @@ class MemoryStore:
             )
         )
 
-    def _find(self, generation: int) -> _Instance | None:
+    def _find(self, generation: int) -> Instance | None:
         return self._hub.by_generation.get(generation)
 
-    def _record_step(self, instance: _Instance, outcome: Outcome) -> None:
+    def _record_step(self, instance: Instance, outcome: Outcome) -> None:
         instance.history += outcome.events
         instance.due_at = outcome.due_at
         instance.record = msgspec.structs.replace(
@@ -566,7 +450,7 @@ class MemoryStore:
         elif outcome.releases:
             instance.give_back(self._clock.now())
 
-    def _begin_next(self, instance: _Instance, outcome: Outcome, following: NextExecution) -> None:
+    def _begin_next(self, instance: Instance, outcome: Outcome, following: NextExecution) -> None:
         instance.history.clear()
         instance.due_at = self._clock.now()
         instance.record = msgspec.structs.replace(
@@ -588,52 +472,10 @@ class MemoryStore:
             events += [message.event for message in instance.inbox]
             instance.inbox = [self._state.message(event) for event in events]
         if outcome.releases:
-            instance.owner = None
+            instance.give_back(self._clock.now())
 
 
-def _record_of(request: StartRequest, state: MemoryState) -> InstanceRecord:
-    return InstanceRecord(
-        generation=state.next_generation(),
-        instance_id=request.instance_id,
-        execution_id=request.execution_id,
-        name=request.name,
-        version=request.version,
-        status=RuntimeStatus.PENDING,
-        input=request.input,
-        output=None,
-        custom_status=None,
-        failure=None,
-        created_at=request.at,
-        updated_at=request.at,
-        history_length=0,
-        parent=request.parent,
-    )
-
-
-def _entity_record(instance_id: str, at: datetime, state: MemoryState) -> InstanceRecord:
-    timer = timer_function(instance_id)
-    return InstanceRecord(
-        generation=state.next_generation(),
-        instance_id=instance_id,
-        execution_id="",
-        name=parse_entity_id(instance_id).name if timer is None else timer,
-        version=None,
-        status=RuntimeStatus.RUNNING,
-        input=None,
-        output=None,
-        custom_status=None,
-        failure=None,
-        created_at=at,
-        updated_at=at,
-        history_length=0,
-    )
-
-
-def _task_of(record: InstanceRecord, task_id: int) -> TaskAddress:
-    return TaskAddress(record.instance_id, record.generation, record.execution_id, task_id)
-
-
-def _decide(request: StartRequest, existing: _Instance | None) -> StartDecision:
+def _decide(request: StartRequest, existing: Instance | None) -> StartDecision:
     if existing is None:
         return decide_start(request.policy, existing=None, same_function=False)
     status = existing.record.status
@@ -644,7 +486,7 @@ def _decide(request: StartRequest, existing: _Instance | None) -> StartDecision:
     )
 
 
-def _is_current(instance: _Instance, outcome: Outcome) -> bool:
+def _is_current(instance: Instance, outcome: Outcome) -> bool:
     return (
         instance.owner is not None
         and instance.epoch == outcome.epoch

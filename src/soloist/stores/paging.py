@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import binascii
+import sys
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 
 from soloist.core.instances import MAX_PAGE_SIZE, InstanceQuery
@@ -11,6 +12,8 @@ from soloist.errors import InvalidRequest
 _PREFIX = b"g1:"
 _MAX_TOKEN_LENGTH = 64
 _MAX_GENERATION = 2**63 - 1
+_LAST_CHARACTER = chr(sys.maxunicode)
+_FIRST_SURROGATE, _LAST_SURROGATE = 0xD800, 0xDFFF
 
 
 def token_after(generation: int) -> str:
@@ -42,6 +45,20 @@ def fold_case(name: str) -> str:
     No more than ASCII, because that is what databases agree on.
     """
     return "".join(chr(ord(each) | 0x20) if "A" <= each <= "Z" else each for each in name)
+
+
+def end_of_prefix(prefix: str) -> str | None:
+    """Return the least text that stands behind every text with that prefix, ``None`` for no end.
+
+    Texts are ordered by their code points, which is also the order of their UTF-8.
+    """
+    kept = prefix.rstrip(_LAST_CHARACTER)
+    if not kept:
+        return None
+    following = ord(kept[-1]) + 1
+    if following == _FIRST_SURROGATE:  # no text in UTF-8 has one
+        following = _LAST_SURROGATE + 1
+    return kept[:-1] + chr(following)
 
 
 def _generation_in(token: str) -> int | None:

@@ -6,16 +6,16 @@ import sqlite3
 from datetime import datetime
 
 from soloist.core.events import HistoryEvent, decode_events
+from soloist.core.ids import ENTITY_MARK
 from soloist.core.instances import (
-    AccessKey,
     Backlog,
     InboxMessage,
     InstancePage,
     InstanceQuery,
     InstanceRecord,
 )
-from soloist.stores.paging import fold_case, start_of, token_after
-from soloist.stores.sqlite.rows import RECORD, key_of, message_of, record_of
+from soloist.stores.paging import end_of_prefix, fold_case, start_of, token_after
+from soloist.stores.sqlite.rows import RECORD, message_of, record_of
 from soloist.stores.times import from_micros, to_micros
 
 _NEXT_DUE_AT = (
@@ -37,24 +37,26 @@ def query(connection: sqlite3.Connection, hub_id: int, wanted: InstanceQuery) ->
     Raises:
         InvalidRequest: the token or the page size is wrong.
     """
-    conditions = ["i.hub_id = ?", "i.generation > ?"]
+    # The plus keeps the planner off the index of ids, so that a page is read in the order of
+    # starts and ends where it is full.
+    conditions = ["+i.hub_id = ?", "i.generation > ?"]
     values: list[object] = [hub_id, start_of(wanted)]
-    if wanted.instance_id_prefix:
-        # Not LIKE, which would overlook case and read wildcards.
-        conditions.append("substr(i.instance_id, 1, ?) = ?")
-        values += [len(wanted.instance_id_prefix), wanted.instance_id_prefix]
+    _narrow_by_id(conditions, values, hub_id, wanted.instance_id_prefix)
     if wanted.names:
         conditions.append(f"lower(i.name) IN ({_places(len(wanted.names))})")
         values += [fold_case(name) for name in wanted.names]
     if wanted.statuses:
         conditions.append(f"e.status IN ({_places(len(wanted.statuses))})")
         values += sorted(status.value for status in wanted.statuses)
-    if wanted.created_from is not None:
-        conditions.append("i.created_at >= ?")
-        values.append(to_micros(wanted.created_from))
-    if wanted.created_to is not None:
-        conditions.append("i.created_at <= ?")
-        values.append(to_micros(wanted.created_to))
+    for condition, at in (
+        ("i.created_at >= ?", wanted.created_from),
+        ("i.created_at <= ?", wanted.created_to),
+        ("e.updated_at >= ?", wanted.updated_from),
+        ("e.updated_at <= ?", wanted.updated_to),
+    ):
+        if at is not None:
+            conditions.append(condition)
+            values.append(to_micros(at))
     rows = connection.execute(
         f"{RECORD} WHERE {' AND '.join(conditions)} ORDER BY i.generation LIMIT ?",
         (*values, wanted.page_size + 1),
@@ -62,6 +64,28 @@ def query(connection: sqlite3.Connection, hub_id: int, wanted: InstanceQuery) ->
     page = tuple(record_of(row) for row in rows[: wanted.page_size])
     has_more = len(rows) > wanted.page_size
     return InstancePage(page, token_after(page[-1].generation) if has_more else None)
+
+
+def _narrow_by_id(conditions: list[str], values: list[object], hub_id: int, prefix: str) -> None:
+    """Add what the ids of a listing must be: without a prefix, entities are left out.
+
+    Ids are found as a range of their index. Not LIKE, which would overlook case and read
+    wildcards.
+    """
+    if not prefix:
+        conditions.append("substr(i.instance_id, 1, 1) <> ?")
+        values.append(ENTITY_MARK)
+        return
+    bounds, end = ["instance_id >= ?"], end_of_prefix(prefix)
+    found: list[object] = [hub_id, prefix]
+    if end is not None:
+        bounds.append("instance_id < ?")
+        found.append(end)
+    conditions.append(
+        "i.generation IN (SELECT generation FROM instances WHERE hub_id = ? AND"
+        f" {' AND '.join(bounds)})"
+    )
+    values += found
 
 
 def history(connection: sqlite3.Connection, generation: int) -> tuple[HistoryEvent, ...]:
@@ -104,16 +128,6 @@ def backlog(connection: sqlite3.Connection, hub_id: int, now: int) -> Backlog:
     ).fetchone()[0]
     oldest_due_at = None if oldest is None else from_micros(oldest)
     return Backlog(due=due, held=held, oldest_due_at=oldest_due_at)
-
-
-def keys(connection: sqlite3.Connection, hub_id: int) -> tuple[AccessKey, ...]:
-    """Return every access key of the hub."""
-    rows = connection.execute(
-        "SELECT scope, name, value, created_at FROM access_keys WHERE hub_id = ?"
-        " ORDER BY scope, name",
-        (hub_id,),
-    )
-    return tuple(key_of(row) for row in rows)
 
 
 def _places(count: int) -> str:

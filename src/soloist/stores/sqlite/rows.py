@@ -2,30 +2,55 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import msgspec
 
-from soloist.core.events import ExecutionTerminated, InboxEvent, decode_inbox_event
+from soloist.core.events import (
+    EntityRequested,
+    ExecutionTerminated,
+    InboxEvent,
+    TaskAddress,
+    decode_inbox_event,
+)
 from soloist.core.failures import FailureDetails
 from soloist.core.instances import AccessKey, InboxMessage, InstanceRecord
 from soloist.core.status import RuntimeStatus
-from soloist.stores.times import from_micros
+from soloist.stores.times import from_micros, to_micros
 
 Row = tuple[Any, ...]
+
+_PARENT = "i.parent_instance_id, i.parent_generation, i.parent_execution_id, i.parent_task_id"
 
 RECORD = (
     "SELECT i.generation, i.instance_id, e.execution_id, i.name, i.version, e.status, i.input,"
     " e.output, e.custom_status, e.failure, i.created_at, e.updated_at, e.history_length,"
-    " e.epoch, e.owner"
+    f" {_PARENT}, e.epoch, e.owner, e.due_at"
     " FROM instances AS i JOIN executions AS e ON e.generation = i.generation"
 )
-"""Selects what :func:`record_of` reads, and behind it the epoch and the owner."""
+"""Selects what :func:`record_of` reads, and behind it the epoch, the owner and the due time."""
 
-EPOCH, OWNER = 13, 14
+EPOCH, OWNER, DUE_AT = 17, 18, 19
+
+TARGET = (
+    f"SELECT e.generation, e.execution_id, e.status, e.owner, {_PARENT}"
+    " FROM instances AS i JOIN executions AS e ON e.generation = i.generation"
+)
+"""Selects what :func:`target_of` reads."""
 
 _encoder = msgspec.json.Encoder()
 _failure_decoder = msgspec.json.Decoder(FailureDetails)
+
+
+class Target(msgspec.Struct, frozen=True, gc=False):
+    """What one must know of an instance to send it something."""
+
+    generation: int
+    execution_id: str
+    status: RuntimeStatus
+    owner: int | None
+    parent: TaskAddress | None = None
 
 
 def record_of(row: Row) -> InstanceRecord:
@@ -44,7 +69,29 @@ def record_of(row: Row) -> InstanceRecord:
         created_at=from_micros(row[10]),
         updated_at=from_micros(row[11]),
         history_length=row[12],
+        parent=_parent_of(row[13:17]),
     )
+
+
+def target_of(row: Row) -> Target:
+    """Return the target in a row of :data:`TARGET`."""
+    return Target(row[0], row[1], RuntimeStatus(row[2]), row[3], _parent_of(row[4:8]))
+
+
+def _parent_of(columns: Row) -> TaskAddress | None:
+    return None if columns[0] is None else TaskAddress(*columns)
+
+
+def parent_columns(parent: TaskAddress | None) -> Row:
+    """Return the four columns of a parent."""
+    if parent is None:
+        return (None, None, None, None)
+    return (parent.instance_id, parent.generation, parent.execution_id, parent.task_id)
+
+
+def micros_or_none(at: datetime | None) -> int | None:
+    """Return a time, if there is one, as it stands in a column."""
+    return None if at is None else to_micros(at)
 
 
 def failure_text(failure: FailureDetails | None) -> str | None:
@@ -55,6 +102,11 @@ def failure_text(failure: FailureDetails | None) -> str | None:
 def terminates(event: InboxEvent) -> bool:
     """Whether the event, once it waits in an inbox, means that the instance is as good as over."""
     return isinstance(event, ExecutionTerminated)
+
+
+def due_at_of(event: InboxEvent) -> int | None:
+    """Return when a message is due, ``None`` for at once."""
+    return micros_or_none(event.due_at) if isinstance(event, EntityRequested) else None
 
 
 def message_of(row: Row) -> InboxMessage:

@@ -35,10 +35,11 @@ from soloist.core.instances import (
 from soloist.core.outcomes import Outcome
 from soloist.core.status import RuntimeStatus
 from soloist.errors import HubInUse, Overloaded, StoreUnavailable
-from soloist.stores.sqlite import reads, writes
+from soloist.stores.sqlite import commits, inboxes, keys, leases, reads, rewinds, starts
 from soloist.stores.sqlite.connection import hub_id_of, open_writer
 from soloist.stores.sqlite.lock import HostLock
 from soloist.stores.sqlite.readers import Readers
+from soloist.stores.sqlite.rows import micros_or_none
 from soloist.stores.sqlite.writer import MAX_WAITING_OPERATIONS, Writer
 from soloist.stores.times import MICROSECONDS_PER_SECOND, from_micros, to_micros
 
@@ -113,7 +114,7 @@ class SqliteStore:
             raise HubInUse(await self._readers.run(self._in_use))
         now = self._now()
         work = partial(
-            writes.join,
+            leases.join,
             hub_id=self._hub_id,
             now=now,
             expires_at=now + self._lease_micros,
@@ -134,7 +135,7 @@ class SqliteStore:
         now = self._now()
         return await self._open_writer().submit(
             partial(
-                writes.renew,
+                leases.renew,
                 hub_id=self._hub_id,
                 expires_at=now + self._lease_micros,
                 host_id=host_id,
@@ -143,7 +144,7 @@ class SqliteStore:
 
     async def leave(self, host_id: int) -> None:
         """Give back every lease of the host, and the host lock."""
-        await self._open_writer().submit(partial(writes.leave, now=self._now(), host_id=host_id))
+        await self._open_writer().submit(partial(leases.leave, now=self._now(), host_id=host_id))
         if host_id == self._host_id:
             self._host_id = None
             self._open_lock().give_back()
@@ -152,7 +153,7 @@ class SqliteStore:
         """Check, decide, replace and insert in one transaction."""
         return await self._open_writer().submit(
             partial(
-                writes.start,
+                starts.start,
                 hub_id=self._hub_id,
                 now=self._now(),
                 request=request,
@@ -166,7 +167,7 @@ class SqliteStore:
         """Put a message into the inbox and make the instance due."""
         receipt = await self._open_writer().submit(
             partial(
-                writes.deliver,
+                inboxes.deliver,
                 hub_id=self._hub_id,
                 now=self._now(),
                 instance_id=instance_id,
@@ -183,7 +184,7 @@ class SqliteStore:
         """Lease due instances, the longest due first."""
         grant, accounted = await self._open_writer().submit(
             partial(
-                writes.lease,
+                leases.lease,
                 hub_id=self._hub_id,
                 now=self._now(),
                 host_id=host_id,
@@ -197,15 +198,26 @@ class SqliteStore:
     async def release(self, generation: int, epoch: int, retry_at: datetime | None = None) -> None:
         """Give a lease back."""
         await self._open_writer().submit(
-            partial(writes.release, now=self._now(), generation=generation, epoch=epoch)
+            partial(
+                leases.release,
+                now=self._now(),
+                generation=generation,
+                epoch=epoch,
+                retry_at=micros_or_none(retry_at),
+            )
         )
 
     async def commit(self, outcome: Outcome, host_id: int | None = None) -> CommitReceipt | None:
         """Commit one step unless it is stale."""
-        is_current = await self._open_writer().submit(
-            partial(writes.commit, now=self._now(), step=writes.encode(outcome))
+        return await self._open_writer().submit(
+            partial(
+                commits.commit,
+                hub_id=self._hub_id,
+                now=self._now(),
+                step=commits.encode(outcome),
+                host_id=host_id,
+            )
         )
-        return CommitReceipt() if is_current else None
 
     async def inbox(self, generation: int, after: int) -> tuple[InboxMessage, ...]:
         """Return waiting messages in order."""
@@ -231,12 +243,27 @@ class SqliteStore:
         self, instance_id: str, reason: str | None, at: datetime, host_id: int | None
     ) -> CommitReceipt:
         """Take back the failure of an instance and of what it rests on."""
-        raise NotImplementedError
+        return await self._open_writer().submit(
+            partial(
+                rewinds.rewind,
+                hub_id=self._hub_id,
+                now=self._now(),
+                instance_id=instance_id,
+                reason=reason,
+                at=at,
+                host_id=host_id,
+            )
+        )
 
     async def purge(self, instance_id: str, generation: int | None = None) -> RuntimeStatus | None:
-        """Remove a finished instance."""
+        """Remove a finished instance, or an entity."""
         return await self._open_writer().submit(
-            partial(writes.purge, hub_id=self._hub_id, instance_id=instance_id)
+            partial(
+                starts.purge,
+                hub_id=self._hub_id,
+                instance_id=instance_id,
+                generation=generation,
+            )
         )
 
     async def backlog(self) -> Backlog:
@@ -245,17 +272,19 @@ class SqliteStore:
 
     async def keys(self) -> tuple[AccessKey, ...]:
         """Return every access key."""
-        return await self._readers.run(partial(reads.keys, hub_id=self._hub_id))
+        return await self._readers.run(partial(keys.keys, hub_id=self._hub_id))
 
     async def put_key(self, key: AccessKey, *, replaces: bool = False) -> AccessKey:
         """Store a key."""
         return await self._open_writer().submit(
-            partial(writes.put_key, hub_id=self._hub_id, key=key)
+            partial(keys.put_key, hub_id=self._hub_id, key=key, replaces=replaces)
         )
 
     async def drop_key(self, scope: str, name: str) -> bool:
         """Remove a key."""
-        raise NotImplementedError
+        return await self._open_writer().submit(
+            partial(keys.drop_key, hub_id=self._hub_id, scope=scope, name=name)
+        )
 
     def _now(self) -> int:
         return to_micros(self._clock.now())
@@ -290,15 +319,15 @@ class SqliteStore:
         if isinstance(result, tuple):  # what lease returns
             result = result[0]
         if isinstance(result, StartReceipt | DeliverReceipt):
-            leases: tuple[Lease, ...] = () if result.lease is None else (result.lease,)
-        elif isinstance(result, LeaseGrant):
-            leases = result.leases
+            orphans: tuple[Lease, ...] = () if result.lease is None else (result.lease,)
+        elif isinstance(result, LeaseGrant | CommitReceipt):
+            orphans = result.leases
         else:
             return
-        for lease in leases:
+        for lease in orphans:
             if self._writer is not None:
                 release = partial(
-                    writes.release,
+                    leases.release,
                     now=self._now(),
                     generation=lease.record.generation,
                     epoch=lease.epoch,
@@ -308,7 +337,7 @@ class SqliteStore:
 
 
 def _enter_hub(connection: sqlite3.Connection, *, task_hub: str, now: int) -> tuple[int, int]:
-    return hub_id_of(connection, task_hub, now), writes.last_message_id(connection)
+    return hub_id_of(connection, task_hub, now), leases.last_message_id(connection)
 
 
 def _ignore(future: asyncio.Future[None]) -> None:

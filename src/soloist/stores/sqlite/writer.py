@@ -2,8 +2,9 @@
 
 Rules of this file: while one transaction is being synced, operations gather; then they all go
 into the next one. Nobody hears of a result before the commit that holds it. An operation that
-refuses (a domain error) has written nothing by then, so its neighbours stay; anything else that
-goes wrong rolls the group back, and its operations are run again, one a transaction.
+refuses (a domain error) before it has written anything leaves its neighbours as they are; anything
+else that goes wrong, such as a damaged row found half-way, rolls the group back, and its operations
+are run again, one a transaction.
 
 Statements run on the event loop, and only what waits for the disk or for another process (BEGIN
 when the file is busy, COMMIT) runs on the writer's thread; never both at once. A statement takes
@@ -240,9 +241,12 @@ class Writer:
 
 def _run_one(connection: sqlite3.Connection, operation: _Operation) -> None:
     operation.error = None
+    changes = connection.total_changes
     try:
         operation.result = operation.work(connection)
     except SoloistError as refusal:
+        if connection.total_changes != changes:
+            raise
         operation.error = refusal
 
 

@@ -1,0 +1,145 @@
+"""Leases in SQL: who works on what, and the hosts that may."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from soloist.core.instances import InstanceRecord, Lease, LeaseGrant
+from soloist.stores.sqlite.reads import messages_after, next_due_at
+from soloist.stores.sqlite.rows import EPOCH, RECORD, record_of
+
+MAX_TAKEOVERS = 1_000
+"""How many instances of hosts that are gone one ``lease`` takes from them."""
+
+_AT_ANY_TIME = -(2**63)
+
+_IS_LIVE = "SELECT 1 FROM hosts WHERE host_id = ? AND hub_id = ? AND expires_at > ?"
+
+_LEASE = "UPDATE executions SET owner = ?, epoch = epoch + 1 WHERE generation = ?"
+_DUE = (
+    f"{RECORD} WHERE e.hub_id = ? AND e.owner IS NULL AND e.due_at IS NOT NULL AND e.due_at <= ?"
+    " ORDER BY e.due_at, e.generation LIMIT ?"
+)
+
+# When its holder lets go, an instance is due as its last commit said or when its first message is,
+# but not before ?2; NULL, when nothing makes it due, stays NULL.
+_LET_GO = (
+    "UPDATE executions SET owner = NULL, due_at = max(?2, (SELECT min(at) FROM ("
+    "SELECT executions.due_at AS at"
+    " UNION ALL SELECT min(m.due_at) FROM inbox AS m"
+    " WHERE m.generation = executions.generation AND m.due_at IS NOT NULL"
+    " UNION ALL SELECT ?1 WHERE EXISTS (SELECT 1 FROM inbox AS m"
+    " WHERE m.generation = executions.generation AND m.due_at IS NULL))))"
+)
+_RELEASE = f"{_LET_GO} WHERE generation = ?3 AND epoch = ?4 AND owner IS NOT NULL"
+_TAKE_ALL = f"{_LET_GO} WHERE owner = ?3"
+_TAKE_SOME = (
+    f"{_LET_GO} WHERE generation IN (SELECT generation FROM executions WHERE owner = ?3 LIMIT ?4)"
+)
+
+_MAIL = (
+    "SELECT DISTINCT e.generation FROM inbox AS m CROSS JOIN executions AS e"
+    " ON e.generation = m.generation WHERE m.message_id > ? AND e.owner = ? ORDER BY e.generation"
+)
+_LAST_MESSAGE_ID = "SELECT seq FROM sqlite_sequence WHERE name = 'inbox'"
+
+
+def lease(
+    connection: sqlite3.Connection, hub_id: int, now: int, host_id: int, limit: int, mail_after: int
+) -> tuple[LeaseGrant, int]:
+    """Lease due instances; return the grant and the id of the last message it accounts for."""
+    if live(connection, hub_id, now, host_id) is None:
+        return LeaseGrant(next_due_at=next_due_at(connection, hub_id)), mail_after
+    _take_over(connection, hub_id, now)
+    mail = connection.execute(_MAIL, (mail_after, host_id)).fetchall()
+    rows = connection.execute(_DUE, (hub_id, now, limit)).fetchall()
+    grant = LeaseGrant(
+        leases=tuple(lease_one(connection, record_of(row), row[EPOCH], host_id) for row in rows),
+        mail=tuple(row[0] for row in mail),
+        next_due_at=next_due_at(connection, hub_id),
+    )
+    return grant, last_message_id(connection)
+
+
+def lease_one(
+    connection: sqlite3.Connection, record: InstanceRecord, epoch: int, owner: int
+) -> Lease:
+    """Hand an instance to a host; what an earlier holder commits is stale from now on."""
+    connection.execute(_LEASE, (owner, record.generation))
+    messages = messages_after(connection, record.generation, 0)
+    return Lease(record=record, epoch=epoch + 1, messages=messages)
+
+
+def release(
+    connection: sqlite3.Connection,
+    now: int,
+    generation: int,
+    epoch: int,
+    retry_at: int | None = None,
+) -> None:
+    """Give a lease back; a stale epoch does nothing."""
+    not_before = _AT_ANY_TIME if retry_at is None else retry_at
+    connection.execute(_RELEASE, (now, not_before, generation, epoch))
+
+
+def live(connection: sqlite3.Connection, hub_id: int, now: int, host_id: int | None) -> int | None:
+    """Return the host id if it is a live host of the hub."""
+    if host_id is None:
+        return None
+    return host_id if connection.execute(_IS_LIVE, (host_id, hub_id, now)).fetchone() else None
+
+
+def join(
+    connection: sqlite3.Connection,
+    hub_id: int,
+    now: int,
+    expires_at: int,
+    name: str,
+    process_id: int,
+    machine: str,
+) -> int:
+    """Enter a host; every earlier one is gone, for the caller holds the host lock."""
+    for (host_id,) in connection.execute(
+        "SELECT host_id FROM hosts WHERE hub_id = ?", (hub_id,)
+    ).fetchall():
+        leave(connection, now, host_id)
+    host = connection.execute(
+        "INSERT INTO hosts (hub_id, name, process_id, machine, joined_at, expires_at)"
+        " VALUES (?, ?, ?, ?, ?, ?)",
+        (hub_id, name, process_id, machine, now, expires_at),
+    )
+    assert host.lastrowid is not None, "an insert has a row id"
+    return host.lastrowid
+
+
+def renew(connection: sqlite3.Connection, hub_id: int, expires_at: int, host_id: int) -> bool:
+    """Prolong a host's leases, late or not; ``False`` when they were taken over."""
+    changed = connection.execute(
+        "UPDATE hosts SET expires_at = ? WHERE host_id = ? AND hub_id = ?",
+        (expires_at, host_id, hub_id),
+    ).rowcount
+    return changed > 0
+
+
+def leave(connection: sqlite3.Connection, now: int, host_id: int) -> None:
+    """Take everything from a host and forget it."""
+    connection.execute(_TAKE_ALL, (now, _AT_ANY_TIME, host_id))
+    connection.execute("DELETE FROM hosts WHERE host_id = ?", (host_id,))
+
+
+def last_message_id(connection: sqlite3.Connection) -> int:
+    """Return the greatest message id that was ever given out."""
+    row = connection.execute(_LAST_MESSAGE_ID).fetchone()
+    return 0 if row is None else int(row[0])
+
+
+def _take_over(connection: sqlite3.Connection, hub_id: int, now: int) -> None:
+    """Take instances from hosts whose leases expired; the last one taken, the host is forgotten."""
+    room = MAX_TAKEOVERS
+    for (host_id,) in connection.execute(
+        "SELECT host_id FROM hosts WHERE hub_id = ? AND expires_at <= ?", (hub_id, now)
+    ).fetchall():
+        room -= connection.execute(_TAKE_SOME, (now, _AT_ANY_TIME, host_id, room)).rowcount
+        if room == 0:
+            return
+        connection.execute("DELETE FROM hosts WHERE host_id = ?", (host_id,))
