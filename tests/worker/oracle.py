@@ -12,7 +12,7 @@ from typing import Any
 
 from azure.durable_functions import Orchestrator
 
-from soloist_worker.classic import activity_error_text
+from soloist_worker.reasons import reason
 
 Event = dict[str, Any]
 _LABEL = "\n\n$OutOfProcData$:"
@@ -123,9 +123,9 @@ class Oracle:
             return _event(5, at, TaskScheduledId=task_id, Result=event.get("result"))
         if kind == "TimerFired":
             return _event(11, at, TimerId=task_id, FireAt=event["fire_at"])
-        name = self.leaves[task_id]["functionName"]
-        reason, _, details = activity_error_text(name, event["failure"]).partition(" \n ")
-        return _event(6, at, TaskScheduledId=task_id, Reason=reason, Details=details)
+        call = {"type": "ScheduleTask", "name": self.leaves[task_id]["functionName"]}
+        why, details = reason(call, event["failure"])
+        return _event(6, at, TaskScheduledId=task_id, Reason=why, Details=details)
 
 
 def _event(kind: int, at: str, event_id: int = -1, **fields: Any) -> Event:
