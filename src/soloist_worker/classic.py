@@ -9,15 +9,26 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable, Iterable
-from datetime import date, datetime, timezone
+from datetime import date, datetime, timedelta, timezone
 from types import SimpleNamespace
-from typing import Any, NoReturn
+from typing import Any
 from uuid import NAMESPACE_OID, NAMESPACE_URL, UUID, uuid5
 
 from soloist_worker.codec import Codec
 from soloist_worker.failures import Failure
-from soloist_worker.replay import Event, Session
-from soloist_worker.tasks import ActivityTask, AllTask, AnyTask, EventTask, Task, TimerTask
+from soloist_worker.histories import sdk_history
+from soloist_worker.reasons import HTTP_ACTIVITY, error_text
+from soloist_worker.replay import Action, Event, HistoryUnread, Session
+from soloist_worker.tasks import (
+    AllTask,
+    AnyTask,
+    CallTask,
+    EventTask,
+    RetryTask,
+    SignalTask,
+    Task,
+    TimerTask,
+)
 
 _UUID_NAMESPACE = uuid5(NAMESPACE_OID, "9e952958-5e33-4daf-827f-2fa12937b875")
 _UUID_CLOCK = "%Y-%m-%dT%H:%M:%S.%fZ"
@@ -31,6 +42,7 @@ class ClassicSurface:
     ) -> None:
         self.name = name
         self.states = _task_states()
+        self.reads_history = False
         self.codec = codec
         self.loads = codec.loads
         self._function = function
@@ -40,16 +52,14 @@ class ClassicSurface:
         """Call the user's function with a fresh context.
 
         Raises:
-            TypeError: the function is ``async``.
+            TypeError: the function is an ``async`` generator.
         """
         context = DurableOrchestrationContext(session, started, self.codec, self._input_type)
         code = self._function(context)
-        if inspect.iscoroutine(code) or inspect.isasyncgen(code):
-            if inspect.iscoroutine(code):
-                code.close()
+        if inspect.isasyncgen(code):
             raise TypeError(
-                f"The orchestrator function '{self.name}' is declared 'async def'. Declare it"
-                " with 'def' and use 'yield' where it says 'await'."
+                f"The orchestrator function '{self.name}' is declared 'async def' and has a"
+                " 'yield'. Use 'await' where it says 'yield', or declare it with 'def'."
             )
         return code
 
@@ -57,27 +67,9 @@ class ClassicSurface:
         """Encode the custom status; what counts as false is none at all."""
         return self.codec.dumps(status) if status else "null"
 
-    def task_error(self, task: ActivityTask, details: Failure) -> Exception:
-        """Return the one plain exception as which every failed activity appears."""
-        return Exception(activity_error_text(task.name, details))
-
-
-def activity_error_text(name: str, details: Failure) -> str:
-    """Return the text in the shape that apps take apart: reason, line break, details as JSON."""
-    kind, message = details.get("error_type", ""), details["message"]
-    # The double blank after the colon is part of the shape.
-    told = f" {kind}: {message}" if kind else message
-    detail = {
-        "$type": "System.Exception, System.Private.CoreLib",
-        "ClassName": "System.Exception",
-        "Message": told,
-        "Data": None,
-        "InnerException": None,
-        "HelpURL": None,
-        "StackTraceString": details.get("stack_trace", ""),
-        "Source": None,
-    }
-    return f"Activity function '{name}' failed: {told} \n {json.dumps(detail)}"
+    def task_error(self, task: CallTask, details: Failure) -> Exception:
+        """Return the one plain exception as which every failed call appears."""
+        return Exception(error_text(task.action, details))
 
 
 def input_text(stored: str | None) -> str | None:
@@ -113,8 +105,17 @@ class DurableOrchestrationContext:
         self._input = input_text(started.get("input"))
         self._input_type = input_type
         self._version: str | None = started.get("version")
+        self._parent_instance_id: str | None = started.get("parent_instance_id")
         self._uuid_counter = 0
         self._function_context: Any = None
+        self._histories: list[Any] | None = None
+
+    @classmethod
+    def from_json(cls, json_string: str) -> Any:
+        """Return a context of the SDK itself, for whoever tests with one."""
+        from azure.durable_functions import DurableOrchestrationContext as Original
+
+        return Original.from_json(json_string)
 
     # What is known.
 
@@ -125,8 +126,8 @@ class DurableOrchestrationContext:
 
     @property
     def parent_instance_id(self) -> str | None:
-        """The id of the instance that started this one; there is none yet."""
-        return None
+        """The id of the instance that started this one as its sub-orchestration."""
+        return self._parent_instance_id
 
     @property
     def version(self) -> str | None:
@@ -142,6 +143,10 @@ class DurableOrchestrationContext:
     def current_utc_datetime(self) -> datetime:
         """The time at which this episode began, the same in every replay."""
         return self._session.clock_at
+
+    @current_utc_datetime.setter
+    def current_utc_datetime(self, value: datetime) -> None:
+        self._session.clock_at = value
 
     @property
     def will_continue_as_new(self) -> bool:
@@ -161,9 +166,16 @@ class DurableOrchestrationContext:
         return self._function_context
 
     @property
-    def histories(self) -> Any:
-        """Not kept: reading the history would cost every step its length."""
-        _refuse("histories")
+    def histories(self) -> list[Any]:
+        """All that has happened, this turn's events included, whether or not the code has seen
+        them yet."""
+        if self._histories is None:
+            session = self._session
+            if session.history is None:
+                session.lacks_history = session.surface.reads_history = True
+                raise HistoryUnread("The turn is run again, with the history.")
+            self._histories = sdk_history(session.history, session.instance_id)
+        return self._histories
 
     def get_input(self, expected_type: type | None = None) -> Any:
         """Return the instance's input, decoded."""
@@ -196,13 +208,154 @@ class DurableOrchestrationContext:
         self, name: Any, input_: Any = None, expected_type: type | None = None
     ) -> Task:
         """Call an activity, given its name or the decorated function."""
+        return self._activity("call_activity", name, input_, expected_type)
+
+    def call_activity_with_retry(
+        self,
+        name: Any,
+        retry_options: Any,
+        input_: Any = None,
+        expected_type: type | None = None,
+    ) -> Task:
+        """Call an activity, again and again while it fails."""
+        call = self._activity("call_activity_with_retry", name, input_, expected_type)
+        return self._with_retry(call, retry_options)
+
+    def call_sub_orchestrator(
+        self,
+        name: Any,
+        input_: Any = None,
+        instance_id: str | None = None,
+        version: str | None = None,
+        expected_type: type | None = None,
+    ) -> Task:
+        """Start another orchestrator, and wait until it has ended."""
+        method = "call_sub_orchestrator"
+        return self._child(method, name, input_, instance_id, version, expected_type)
+
+    def call_sub_orchestrator_with_retry(
+        self,
+        name: Any,
+        retry_options: Any,
+        input_: Any = None,
+        instance_id: str | None = None,
+        version: str | None = None,
+        expected_type: type | None = None,
+    ) -> Task:
+        """Start another orchestrator, again and again while it fails."""
+        method = "call_sub_orchestrator_with_retry"
+        call = self._child(method, name, input_, instance_id, version, expected_type)
+        return self._with_retry(call, retry_options)
+
+    def call_http(
+        self,
+        method: str,
+        uri: str,
+        content: Any = None,
+        headers: dict[str, str] | None = None,
+        token_source: Any = None,
+        is_raw_str: bool = False,
+    ) -> Task:
+        """Make an HTTP request; a string is sent as it is only with ``is_raw_str``."""
+        if is_raw_str and not isinstance(content, str):
+            raise TypeError(
+                f"call_http was given is_raw_str but content of type {type(content).__name__};"
+                " leave is_raw_str out, or give a string."
+            )
+        if content is not None and not is_raw_str:
+            content = json.dumps(content)
+        request = {"method": method, "uri": uri, "content": content, "headers": headers}
+        if token_source:
+            request["tokenSource"] = token_source.to_json()
+        text = self._codec.dumps(request)
+        action = {"type": "ScheduleTask", "name": HTTP_ACTIVITY, "input": text}
+        return CallTask(self._session, action)
+
+    def call_entity(
+        self,
+        entityId: Any,  # noqa: N803  # apps name it
+        operationName: str,  # noqa: N803  # apps name it
+        operationInput: Any = None,  # noqa: N803  # apps name it
+        expected_type: type | None = None,
+    ) -> Task:
+        """Run an operation of an entity, and wait for its result."""
+        action = self._to_entity("CallEntity", entityId, operationName, operationInput)
+        return CallTask(self._session, action, expected_type)
+
+    def signal_entity(
+        self,
+        entityId: Any,  # noqa: N803  # apps name it
+        operationName: str,  # noqa: N803  # apps name it
+        operationInput: Any = None,  # noqa: N803  # apps name it
+        *,
+        signal_time: datetime | None = None,
+    ) -> Task:
+        """Let an entity run an operation, not before ``signal_time``.
+
+        It is sent now, whether the result is yielded or not; whoever yields it goes on at once.
+        """
+        action = self._to_entity("SignalEntity", entityId, operationName, operationInput)
+        if signal_time is not None:
+            action["due_at"] = _as_utc(signal_time).isoformat()
+        return SignalTask(self._session, action)
+
+    def _activity(self, method: str, name: Any, input_: Any, expected: type | None) -> CallTask:
         if not isinstance(name, str):
-            expected_type = expected_type or _return_type(name)
-            name = _activity_name(name)
+            expected = expected or _return_type(name)
+            name = _function_name(method, name, "activityTrigger", "activity")
         text = self._codec.dumps(input_)
         if not name:
             raise ValueError("function_name cannot be empty")
-        return ActivityTask(self._session, name, text, expected_type)
+        action = {"type": "ScheduleTask", "name": name, "input": text}
+        return CallTask(self._session, action, expected)
+
+    def _child(
+        self,
+        method: str,
+        name: Any,
+        input_: Any,
+        instance_id: str | None,
+        version: str | None,
+        expected: type | None,
+    ) -> CallTask:
+        if not isinstance(name, str):
+            expected = expected or _return_type(name)
+            name = _function_name(method, name, "orchestrationTrigger", "orchestration")
+        text = self._input_for_orchestrator(input_)
+        if not name:
+            raise ValueError("function_name cannot be empty")
+        action = {
+            "type": "ScheduleSubOrchestration",
+            "name": name,
+            "input": text,
+            "instance_id": instance_id,
+            "version": version,
+        }
+        return CallTask(self._session, action, expected)
+
+    def _with_retry(self, call: CallTask, options: Any) -> Task:
+        try:
+            pause = timedelta(milliseconds=options.first_retry_interval_in_milliseconds)
+            max_attempts = options.max_number_of_attempts
+        except AttributeError:
+            raise TypeError(
+                f"retry_options must be a RetryOptions, not a {type(options).__name__}."
+            ) from None
+        return RetryTask(self._session, call, pause, max_attempts)
+
+    def _to_entity(self, kind: str, entity_id: Any, operation: str, input_: Any) -> Action:
+        if not entity_id:
+            raise ValueError("entity_id cannot be empty")
+        return {
+            "type": kind,
+            "entity_id": f"@{entity_id.name.lower()}@{entity_id.key}",
+            "operation": operation,
+            "input": self._codec.dumps(input_),
+        }
+
+    def _input_for_orchestrator(self, input_: Any) -> str:
+        """Encoded twice, like any input that comes from Python code."""
+        return json.dumps(self._codec.dumps(input_))
 
     def create_timer(self, fire_at: datetime) -> TimerTask:
         """Wait until a time; one without a zone is taken as UTC."""
@@ -224,38 +377,7 @@ class DurableOrchestrationContext:
 
     def continue_as_new(self, input_: Any) -> None:
         """Start over with a new input and an empty history."""
-        # Encoded twice like any input that comes from Python code.
-        self._session.continue_as_new(json.dumps(self._codec.dumps(input_)))
-
-    # What is not there yet.
-
-    def call_activity_with_retry(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Not supported yet."""
-        _refuse("call_activity_with_retry")
-
-    def call_sub_orchestrator(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Not supported yet."""
-        _refuse("call_sub_orchestrator")
-
-    def call_sub_orchestrator_with_retry(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Not supported yet."""
-        _refuse("call_sub_orchestrator_with_retry")
-
-    def call_http(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Not supported yet."""
-        _refuse("call_http")
-
-    def call_entity(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Not supported yet."""
-        _refuse("call_entity")
-
-    def signal_entity(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Not supported yet."""
-        _refuse("signal_entity")
-
-
-def _refuse(name: str) -> NoReturn:
-    raise NotImplementedError(f"{name} is not supported by this version of Soloist")
+        self._session.continue_as_new(self._input_for_orchestrator(input_))
 
 
 def _as_utc(when: date) -> datetime:
@@ -268,19 +390,19 @@ def _as_utc(when: date) -> datetime:
     return when.astimezone(timezone.utc)
 
 
-def _activity_name(function: Any) -> str:
-    """Return the name of a decorated activity, which is the name in Python."""
+def _function_name(method: str, function: Any, trigger_type: str, kind: str) -> str:
+    """Return the name of a decorated function, which is the name in Python."""
     declared = getattr(function, "_function", None)
     name, trigger = getattr(declared, "_name", None), getattr(declared, "_trigger", None)
     if not isinstance(name, str) or trigger is None:
         raise ValueError(
-            f"call_activity was given {function!r}, which is not a function decorated with"
-            " activity_trigger. Give the decorated function, or the activity's name as a string."
+            f"{method} was given {function!r}, which is not a function decorated with"
+            f" {kind}_trigger. Give the decorated function, or its name as a string."
         )
-    if trigger.type != "activityTrigger":
+    if trigger.type != trigger_type:
         raise ValueError(
-            f"call_activity was given '{name}', which has a trigger of type '{trigger.type}' but"
-            " must be an activity (activityTrigger)."
+            f"{method} was given '{name}', which has a trigger of type '{trigger.type}' but"
+            f" must have an {trigger_type}."
         )
     return name
 

@@ -1,6 +1,7 @@
 """Sessions: one execution's live code, fed with events, giving actions.
 
-Theory of operation. The code is a generator that yields tasks. Feeding an event completes a task
+Theory of operation. The code is a generator that yields tasks, or a coroutine that awaits them.
+Feeding an event completes a task
 (or starts the code); the code is then resumed as often as the task that it stands at is complete.
 Whatever it asks for meanwhile is collected as actions. Nothing is read twice: the cost of an
 event does not grow with what came before it.
@@ -13,21 +14,27 @@ for is kept, and kept events go to later waits, oldest first. Of several open wa
 the newest is served first: a wait that lost a race stays open, and must not take the event that
 the code asks for now.
 
-What the user sees of this is the surface's: the context object, encodings, exception texts.
+While the instance is suspended its events are held back, whether live or in the past, and are fed
+in their order once it is resumed.
+
+The history is not kept: a session that needs it is given it, and is not fed a second time.
+
+What the user sees of all this is the surface's: the context object, encodings, exception texts.
 """
 
 from __future__ import annotations
 
 import inspect
 import json
+import re
 from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from soloist_worker.determinism import PREFIX, Deviation, match, stands_at
+from soloist_worker.determinism import PREFIX, RECORDED, Deviation, match, raised_at, stands_at
 from soloist_worker.failures import Failure, failure, failure_of, text_of
-from soloist_worker.tasks import FAILED, RUNNING, SUCCEEDED, ActivityTask, EventTask, Task
+from soloist_worker.tasks import FAILED, RUNNING, SUCCEEDED, CallTask, EventTask, Task
 
 Event = dict[str, Any]
 Action = dict[str, Any]
@@ -38,9 +45,11 @@ class Surface(Protocol):
 
     name: str
     states: tuple[Any, ...]
+    reads_history: bool
+    """Whether its code was seen to read the history."""
 
     def begin(self, session: Session, started: Event) -> Any:
-        """Call the user's function; return the generator that it made, or its result."""
+        """Call the user's function; return what it made to be run, or its result."""
 
     def loads(self, text: str, expected: type | None) -> Any:
         """Decode a payload."""
@@ -48,21 +57,44 @@ class Surface(Protocol):
     def custom_status(self, status: Any) -> str:
         """Encode the custom status; ``"null"`` when there is none."""
 
-    def task_error(self, task: ActivityTask, details: Failure) -> Exception:
-        """Return what the code sees of a failed activity."""
+    def task_error(self, task: CallTask, details: Failure) -> Exception:
+        """Return what the code sees of a failed call."""
+
+
+class HistoryUnread(BaseException):
+    """The code reads a history that its session was not given; the turn is thrown away.
+
+    It is nothing that an orchestrator's ``except Exception`` should catch.
+    """
+
+
+class History(NamedTuple):
+    """All that happened to an execution: before this turn, and in it."""
+
+    past: Sequence[Event]
+    events: Sequence[Event]
 
 
 class Session:
     """One execution. Owned by whoever feeds it; never by two threads at once.
 
     ``position`` counts the events it was given. After :meth:`turn` the session can be fed again
-    at any later time.
+    at any later time, unless it was given its ``history``. When ``lacks_history`` is true after
+    a turn, nothing that the turn returned may be used.
     """
 
-    def __init__(self, surface: Surface, instance_id: str, execution_id: str) -> None:
+    def __init__(
+        self,
+        surface: Surface,
+        instance_id: str,
+        execution_id: str,
+        history: History | None = None,
+    ) -> None:
         self.surface = surface
         self.instance_id = instance_id
         self.execution_id = execution_id
+        self.history = history
+        self.lacks_history = False
         self.position = 0
         self.clock_at = datetime.min.replace(tzinfo=timezone.utc)
         self.is_replaying = False
@@ -70,13 +102,15 @@ class Session:
         self.has_set_status = False
         self.continues_with: str | None = None
         self._status_text: str | None = None
-        self._generator: Any = None
+        self._code: Any = None
         self._current = Task(self)
         self._open: dict[int, Task] = {}
         self._next_id = 0
         self._waits: dict[str, list[EventTask]] = {}
         self._kept: dict[str, deque[tuple[int, str, str | None]]] = {}
         self._arrivals = 0
+        self._is_suspended = False
+        self._held_back: list[Event] = []
         self._ready: list[str] = []
         self._actions: list[Action] = []
         self._places: list[str] = []
@@ -91,7 +125,7 @@ class Session:
         self.is_replaying = True
         for event in past:
             kind = event["type"]
-            if kind in _RECORDED:
+            if kind in RECORDED:
                 self._match(event)
                 continue
             if kind == "OrchestratorStarted":
@@ -116,6 +150,9 @@ class Session:
         handle = _HANDLERS.get(kind)
         if handle is None:
             return
+        if self._is_suspended and self._end is None and kind not in _SEEN_WHEN_SUSPENDED:
+            self._held_back.append(event)
+            return
         try:
             handle(self, event)
         except Exception as error:  # a payload that cannot be decoded, as under the SDK
@@ -126,6 +163,15 @@ class Session:
         if at > self.clock_at:
             self.clock_at = at
 
+    def _on_suspended(self, _event: Event) -> None:
+        self._is_suspended = True
+
+    def _on_resumed(self, _event: Event) -> None:
+        self._is_suspended = False
+        held_back, self._held_back = self._held_back, []
+        for event in held_back:
+            self._apply(event["type"], event)
+
     def _on_execution_started(self, event: Event) -> None:
         if self._end is not None:
             return
@@ -134,14 +180,14 @@ class Session:
         except BaseException as error:
             self._fail(error)
             return
-        if inspect.isgenerator(code):
-            self._generator = code
+        if inspect.isgenerator(code) or inspect.iscoroutine(code):
+            self._code = code
             self._current.complete(SUCCEEDED, None)
             self._advance()
         else:
             self._finish(code)
 
-    def _on_task_completed(self, event: Event) -> None:
+    def _on_completed(self, event: Event) -> None:
         task = self._open.pop(event["task_id"], None)
         if task is None or self._end is not None:
             return
@@ -150,9 +196,9 @@ class Session:
         task.complete(SUCCEEDED, value)
         self._advance()
 
-    def _on_task_failed(self, event: Event) -> None:
+    def _on_failed(self, event: Event) -> None:
         task = self._open.pop(event["task_id"], None)
-        if not isinstance(task, ActivityTask) or self._end is not None:
+        if not isinstance(task, CallTask) or self._end is not None:
             return
         task.complete(FAILED, self.surface.task_error(task, event["failure"]))
         self._advance()
@@ -188,10 +234,15 @@ class Session:
 
     # What tasks and contexts call.
 
-    def open_task(self, task: Task) -> int:
-        """Give a task its id, under which its completion will come."""
+    def take_task_id(self) -> int:
+        """Return the next task id."""
         task_id = self._next_id
         self._next_id = task_id + 1
+        return task_id
+
+    def open_task(self, task: Task) -> int:
+        """Give a task its id, under which its completion will come."""
+        task_id = self.take_task_id()
         self._open[task_id] = task
         return task_id
 
@@ -208,7 +259,7 @@ class Session:
             return
         self._actions.append(action)
         if self.is_replaying:
-            self._places.append(stands_at(self._generator))
+            self._places.append(stands_at(self._code))
 
     def cancel_timer(self, task_id: int) -> None:
         """Ask for a timer's cancellation; also after ``continue_as_new``."""
@@ -216,7 +267,7 @@ class Session:
             self._cancelled.add(task_id)
             self._actions.append({"type": "CancelTimer", "task_id": task_id})
             if self.is_replaying:
-                self._places.append(stands_at(self._generator))
+                self._places.append(stands_at(self._code))
 
     def continue_as_new(self, text: str) -> None:
         """Begin the next execution once the code pauses; the first call counts."""
@@ -236,14 +287,11 @@ class Session:
         return self._end is None and self._current.outcome != RUNNING
 
     def _run(self) -> None:
-        generator = self._generator
+        code = self._code
         task: Any = self._current
         while task.outcome != RUNNING:
             try:
-                if task.outcome == FAILED:
-                    task = generator.throw(task.result)
-                else:
-                    task = generator.send(task.result)
+                task = code.throw(task.result) if task.outcome == FAILED else code.send(task.result)
             except StopIteration as stop:
                 self._finish(stop.value)
                 return
@@ -261,10 +309,11 @@ class Session:
             self._end = {"type": "ContinueAsNew"}
 
     def _not_a_task(self, value: Any) -> str:
+        verb = "awaited" if inspect.iscoroutine(self._code) else "yielded"
         return (
-            f"The orchestrator function '{self.surface.name}' yielded a value of type"
-            f" {type(value).__name__} at {stands_at(self._generator)}; only tasks made by its"
-            " context can be yielded."
+            f"The orchestrator function '{self.surface.name}' {verb} a value of type"
+            f" {type(value).__name__} at {stands_at(self._code)}; only tasks made by its"
+            f" context can be {verb}."
         )
 
     def _serve_kept(self) -> None:
@@ -300,6 +349,12 @@ class Session:
     def _fail(self, error: BaseException) -> None:
         """The code raised, or cannot be run any further."""
         message = text_of(error) or str(type(error))
+        if isinstance(error, RuntimeError) and _NO_EVENT_LOOP.search(message):
+            message = (
+                f"The orchestrator function '{self.surface.name}' used asyncio at"
+                f" {raised_at(error)}, but an orchestrator has no event loop; only tasks made by"
+                f" its context can be awaited. RuntimeError: {message}"
+            )
         self._fail_with(failure_of(error, message))
 
     def _fail_with(self, details: Failure) -> None:
@@ -335,7 +390,7 @@ class Session:
         self._matched = index + 1
         asked = self._actions[index] if index < len(self._actions) else None
         if asked is None or not match(asked, recorded):
-            place = self._places[index] if asked is not None else stands_at(self._generator)
+            place = self._places[index] if asked is not None else stands_at(self._code)
             self._deviate(Deviation(asked, recorded, place))
 
     def _close_replayed(self) -> None:
@@ -364,12 +419,19 @@ def parse_time(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-_RECORDED = frozenset(("TaskScheduled", "TimerCreated", "TimerCancelled"))
+_NO_EVENT_LOOP = re.compile(r"no (running|current) event loop")
+_SEEN_WHEN_SUSPENDED = frozenset(("OrchestratorStarted", "ExecutionSuspended", "ExecutionResumed"))
 _HANDLERS: dict[str, Callable[[Session, Event], None]] = {
     "OrchestratorStarted": Session._on_orchestrator_started,
     "ExecutionStarted": Session._on_execution_started,
-    "TaskCompleted": Session._on_task_completed,
-    "TaskFailed": Session._on_task_failed,
+    "ExecutionSuspended": Session._on_suspended,
+    "ExecutionResumed": Session._on_resumed,
+    "TaskCompleted": Session._on_completed,
+    "TaskFailed": Session._on_failed,
+    "SubOrchestrationInstanceCompleted": Session._on_completed,
+    "SubOrchestrationInstanceFailed": Session._on_failed,
+    "EntityOperationCompleted": Session._on_completed,
+    "EntityOperationFailed": Session._on_failed,
     "TimerFired": Session._on_timer_fired,
     "EventRaised": Session._on_event_raised,
 }

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from soloist_worker.app import App
 from soloist_worker.failures import failure, failure_of
 from soloist_worker.frames import Message
-from soloist_worker.replay import Session
+from soloist_worker.replay import History, Session, Surface
 
 DEFAULT_MAX_SESSIONS = 5_000
 
@@ -22,17 +22,14 @@ class SessionTable:
 
     def run(self, message: Message) -> Message:
         """Run one episode; return ``episode_done`` or ``history_missing``."""
-        call, generation = message["call"], message["generation"]
+        call = message["call"]
         try:
-            session = self._find(message)
-            if session is None:
-                return {"kind": "history_missing", "call": call}
-            if isinstance(session, str):
-                return _failed(call, failure(session))
-            result = session.turn(message["events"])
+            result = self._turn(message)
         except BaseException as error:  # the worker's own fault; the session is not to be trusted
-            self._held.pop(generation, None)
-            return _failed(call, failure_of(error, f"The worker failed: {error!r}"))
+            self.forget(message["generation"])
+            result = _failed(failure_of(error, f"The worker failed: {error!r}"))
+        if result is None:
+            return {"kind": "history_missing", "call": call}
         return {"kind": "episode_done", "call": call, "result": result}
 
     def forget(self, generation: int) -> None:
@@ -43,34 +40,58 @@ class SessionTable:
         """Drop all sessions."""
         self._held.clear()
 
-    def _find(self, message: Message) -> Session | str | None:
-        """Return the session to feed, the reason why there can be none, or ``None`` when the
-        past is needed."""
-        generation, past = message["generation"], message["past"]
-        held = self._held.get(generation)
-        if past is None:
-            if held is not None and (
-                held.execution_id == message["execution_id"]
-                and held.position == message["position"]
-            ):
-                self._held.move_to_end(generation)
-                return held
-            if message["position"] != 0:
+    def _turn(self, message: Message) -> Message | None:
+        """Return the result, or ``None`` when the past is needed.
+
+        Code that reads the history is run again with the whole of it, and its session is not
+        held: it is given all of it in each turn. Other code pays nothing for that.
+        """
+        session = self._find(message)
+        if session is None:
+            surface = self._app.orchestrator(message["name"])
+            if surface is None:
+                return _failed(failure(self._app.unknown(message["name"], "orchestrator")))
+            session = _begin(surface, message)
+        if session is None:
+            return None
+        result = session.turn(message["events"])
+        if session.lacks_history:
+            session = _begin(session.surface, message)
+            if session is None:
                 return None
-        surface = self._app.orchestrator(message["name"])
-        if surface is None:
-            return self._app.unknown(message["name"], "orchestrator")
-        session = Session(surface, message["instance_id"], message["execution_id"])
-        self._held.pop(generation, None)
+            result = session.turn(message["events"])
+        if session.history is None:
+            self._hold(message["generation"], session)
+        return result
+
+    def _find(self, message: Message) -> Session | None:
+        """Take the session to feed out of the table, if it is there."""
+        held = self._held.pop(message["generation"], None)
+        if held is None or message["past"] is not None:
+            return None
+        is_same = held.execution_id == message["execution_id"]
+        return held if is_same and held.position == message["position"] else None
+
+    def _hold(self, generation: int, session: Session) -> None:
         self._held[generation] = session
         if len(self._held) > self._max_sessions:
             self._held.popitem(last=False)
-        if past:
-            session.replay(past)
-        return session
 
 
-def _failed(call: int, details: Message) -> Message:
+def _begin(surface: Surface, message: Message) -> Session | None:
+    """Return a session at the end of the past, or ``None`` when that was not told."""
+    past = message["past"]
+    if past is None:
+        if message["position"] != 0:
+            return None
+        past = ()
+    history = History(past, message["events"]) if surface.reads_history else None
+    session = Session(surface, message["instance_id"], message["execution_id"], history)
+    if past:
+        session.replay(past)
+    return session
+
+
+def _failed(details: Message) -> Message:
     end = {"type": "CompleteExecution", "result": None, "failure": details}
-    result = {"actions": [end], "custom_status": None}
-    return {"kind": "episode_done", "call": call, "result": result}
+    return {"actions": [end], "custom_status": None}

@@ -7,15 +7,38 @@ inside a compound, it is *scheduled*: it gets its id and becomes an action, or o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from soloist_worker.replay import Session
+    from soloist_worker.replay import Action, Session
 
 RUNNING = 0
 SUCCEEDED = 1
 FAILED = 2
+
+
+class Awaiting:
+    """What ``await`` asks when an ``async`` orchestrator waits for a task.
+
+    A generator would do; but then a line of this file would stand in every traceback.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self._task: Task | None = task
+
+    def __iter__(self) -> Awaiting:
+        return self
+
+    def __next__(self) -> Task:
+        return self.send(None)
+
+    def send(self, value: Any) -> Task:
+        """Give out the task, then take its result."""
+        task, self._task = self._task, None
+        if task is None:
+            raise StopIteration(value)
+        return task
 
 
 class Task:
@@ -30,7 +53,10 @@ class Task:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._parents: list[CompoundTask] = []
+        self._parents: list[CompoundTask | RetryTask] = []
+
+    def __await__(self) -> Awaiting:
+        return Awaiting(self)
 
     @property
     def is_completed(self) -> bool:
@@ -56,24 +82,42 @@ class Task:
                 parent.child_completed(self)
 
 
-class ActivityTask(Task):
-    """A call of an activity."""
+class CallTask(Task):
+    """A call of an activity, of another orchestrator or of an entity.
 
-    def __init__(self, session: Session, name: str, text: str, expected: type | None) -> None:
+    ``action`` is what is asked for, all but its task id.
+    """
+
+    def __init__(self, session: Session, action: Action, expected: type | None = None) -> None:
         super().__init__(session)
-        self.name = name
+        self.action = action
         self.expected_type = expected
-        self._input = text
 
     def schedule(self) -> None:
-        """Call the activity."""
+        """Make the call."""
         if self.is_scheduled:
             return
         self.is_scheduled = True
         task_id = self.id = self._session.open_task(self)
-        self._session.emit(
-            {"type": "ScheduleTask", "task_id": task_id, "name": self.name, "input": self._input}
-        )
+        self._session.emit({**self.action, "task_id": task_id})
+
+    def again(self) -> CallTask:
+        """Return the same call, to be made once more."""
+        return CallTask(self._session, self.action, self.expected_type)
+
+
+class SignalTask(Task):
+    """A signal to an entity. It is sent when it is made, and then there is nothing to wait for."""
+
+    is_scheduled = True
+    outcome = SUCCEEDED
+
+    def __init__(self, session: Session, action: Action) -> None:
+        super().__init__(session)
+        session.emit({**action, "task_id": session.take_task_id()})
+
+    def schedule(self) -> None:
+        """Do nothing: it was sent."""
 
 
 class TimerTask(Task):
@@ -124,6 +168,44 @@ class EventTask(Task):
             return
         self.is_scheduled = True
         self._session.open_wait(self)
+
+
+class RetryTask(Task):
+    """A call that is made again, after a pause, as long as it fails and attempts are left.
+
+    Every attempt and every pause has a task id of its own.
+    """
+
+    id: int = -1
+
+    def __init__(
+        self, session: Session, call: CallTask, pause: timedelta, max_attempts: int
+    ) -> None:
+        super().__init__(session)
+        self._call = call
+        self._pause = pause
+        self._max_attempts = max_attempts
+        self._attempts = 1
+
+    def schedule(self) -> None:
+        """Make the first attempt."""
+        if not self.is_scheduled:
+            self.is_scheduled = True
+            self._begin(self._call)
+
+    def child_completed(self, child: Task) -> None:
+        """Go on after an attempt or a pause."""
+        if isinstance(child, TimerTask):
+            self._attempts += 1
+            self._begin(self._call.again())
+        elif child.outcome == SUCCEEDED or self._attempts >= self._max_attempts:
+            self.complete(child.outcome, child.result)
+        else:
+            self._begin(TimerTask(self._session, self._session.clock_at + self._pause))
+
+    def _begin(self, child: Task) -> None:
+        child._parents.append(self)
+        child.schedule()
 
 
 class CompoundTask(Task):

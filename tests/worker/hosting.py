@@ -59,18 +59,28 @@ def raised(name: str, text: str | None = None, at: str = AT) -> Event:
     return {"type": "EventRaised", "at": at, "name": name, "input": text}
 
 
+def event(kind: str, **fields: Any) -> Event:
+    """Return an event of any kind."""
+    return {"type": kind, "at": AT, **fields}
+
+
+_RECORDED = {
+    "ScheduleTask": "TaskScheduled",
+    "CreateTimer": "TimerCreated",
+    "CancelTimer": "TimerCancelled",
+    "ScheduleSubOrchestration": "SubOrchestrationInstanceCreated",
+    "CallEntity": "EntityOperationCalled",
+    "SignalEntity": "EntityOperationSignaled",
+}
+
+
 def recorded(actions: list[Action]) -> list[Event]:
     """Return what a host appends to the history for new actions."""
-    events = []
-    for action in actions:
-        kind = action["type"]
-        if kind == "ScheduleTask":
-            events.append({**action, "type": "TaskScheduled", "at": AT})
-        elif kind == "CreateTimer":
-            events.append({**action, "type": "TimerCreated", "at": AT})
-        elif kind == "CancelTimer":
-            events.append({**action, "type": "TimerCancelled", "at": AT})
-    return events
+    return [
+        {**action, "type": _RECORDED[action["type"]], "at": AT}
+        for action in actions
+        if action["type"] in _RECORDED
+    ]
 
 
 class Story:

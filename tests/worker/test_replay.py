@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable, Generator
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from azure.durable_functions import EntityId
 
 from tests.worker.hosting import (
     Event,
@@ -254,15 +254,6 @@ def test_a_plain_function_returns_at_once() -> None:
     assert output_of(result) == {"input": {"a": 1}, "version": "1.2"}
 
 
-def test_an_async_orchestrator_is_refused_by_name() -> None:
-    async def code(context: Any) -> None:
-        await asyncio.sleep(0)
-
-    message = failure_of(Story(code).turn(started()))
-    assert "'orchestrate'" in message
-    assert "async def" in message
-
-
 def test_yielding_something_else_is_refused_with_its_place() -> None:
     def code(context: Any) -> Code:
         yield 5
@@ -438,3 +429,70 @@ def test_the_past_may_hold_arrivals_after_the_codes_end() -> None:
     history.append(raised("late", "1"))
     end = the_end(replayed(code, history, turn_of(completed(1))))
     assert end["carried"] == [{"name": "late", "input": "1"}]
+
+
+def to_entities(context: Any) -> Code:
+    context.signal_entity(EntityId("A", "k"), "add")
+    yield context.call_entity(EntityId("A", "k"), "get")
+
+
+def to_a_child(context: Any) -> Code:
+    yield context.call_sub_orchestrator("Child")
+
+
+@pytest.mark.parametrize(
+    ("before", "change", "sentence"),
+    [
+        (to_a_child, {"name": "Other"}, "sub-orchestration 'Other' with task id 0"),
+        (to_entities, {"operation": "x"}, "a signal 'x' to entity '@a@k' with task id 0"),
+        (to_entities, {"entity_id": "@b@k"}, "a signal 'add' to entity '@b@k' with task id 0"),
+        (to_a_child, {"type": "TaskScheduled"}, "activity 'Child' with task id 0"),
+        (to_a_child, {"task_id": 7}, "sub-orchestration 'Child' with task id 7"),
+    ],
+)
+def test_every_kind_of_deviation_is_named(
+    before: Callable[[Any], Code], change: dict[str, Any], sentence: str
+) -> None:
+    history = history_of(before, started())
+    history[2] = {**history[2], **change}
+    message = failure_of(replayed(before, history, turn_of(raised("x"))))
+    assert message.startswith(f"{PREFIX}the history records {sentence}, but the code asked for ")
+    assert "with task id 0 at test_replay.py:" in message
+
+
+def test_a_call_of_another_operation_is_a_deviation() -> None:
+    history = history_of(to_entities, started())
+    history[3] = {**history[3], "operation": "set"}
+    message = failure_of(replayed(to_entities, history, turn_of(raised("x"))))
+    assert "records a call of 'set' of entity '@a@k' with task id 1" in message
+    assert "asked for a call of 'get' of entity '@a@k' with task id 1" in message
+
+
+def test_a_childs_recorded_name_may_differ_in_case() -> None:
+    history = history_of(to_a_child, started())
+    history[2] = {**history[2], "name": "CHILD", "instance_id": "made-up"}
+    assert replayed(to_a_child, history, turn_of(raised("x")))["actions"] == []
+
+
+def test_a_completion_that_comes_twice_counts_once() -> None:
+    story = Story(fan_out)
+    story.turn(started())
+    result = story.turn(turn_of(completed(0, "7"), completed(0, "8")))
+    assert [each["input"] for each in result["actions"]] == ["7", "7"]
+
+
+def test_the_first_continue_as_new_counts() -> None:
+    def code(context: Any) -> Code:
+        context.continue_as_new(1)
+        context.continue_as_new(2)
+        yield context.call_activity("A")
+
+    assert the_end(Story(code).turn(started()))["input"] == '"1"'
+
+
+def test_an_exception_after_continue_as_new_fails_the_instance() -> None:
+    def code(context: Any) -> Any:
+        context.continue_as_new(1)
+        raise ValueError("no")
+
+    assert failure_of(Story(code).turn(started())) == "no"
