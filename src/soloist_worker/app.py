@@ -19,7 +19,7 @@ from soloist_worker.classic import ClassicSurface
 from soloist_worker.codec import Codec, find_codec
 from soloist_worker.failures import trace_of
 from soloist_worker.functions import Function, FunctionUnusable, read_function
-from soloist_worker.v1 import PACKAGE, FolderFunction, find_folders, import_script
+from soloist_worker.v1 import FolderFunction, find_folders, import_script
 
 _LIFESPAN_SECONDS = 5.0
 _TRIGGERS = {
@@ -151,16 +151,20 @@ def load_app(app_dir: str, script: str, *, owns_process: bool = True) -> App:
 def unload_app(app_dir: str) -> None:
     """Forget the modules and paths of an app that was loaded into somebody else's process."""
     root = Path(app_dir).resolve()
+    modules = list(sys.modules.items())
+    # All are found before the first is gone: where a package lies is asked of its parent.
+    for name in [name for name, module in modules if _lies_below(module, str(root))]:
+        del sys.modules[name]
     for entry in (str(root), str(root / _PACKAGES)):
         if entry in sys.path:
             sys.path.remove(entry)
-    package = getattr(sys.modules.get(PACKAGE), "__path__", [])
-    is_packaged = list(package) == [str(root)]
-    prefix = str(root) + os.sep
-    for name, module in list(sys.modules.items()):
-        is_of_package = is_packaged and name.split(".")[0] == PACKAGE
-        if is_of_package or (getattr(module, "__file__", None) or "").startswith(prefix):
-            del sys.modules[name]
+
+
+def _lies_below(module: ModuleType, root: str) -> bool:
+    """Whether a module, or a package without a file of its own, comes from the app's folder."""
+    file = getattr(module, "__file__", None)
+    places = [file] if file is not None else list(getattr(module, "__path__", ()))
+    return any(each == root or str(each).startswith(root + os.sep) for each in places)
 
 
 def _prepend_paths(root: Path) -> None:

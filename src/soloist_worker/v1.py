@@ -118,7 +118,8 @@ def import_script(name: str, root: Path) -> ModuleType:
         package.__path__ = [str(root)]
         sys.modules[PACKAGE] = package
     importlib.invalidate_caches()
-    return importlib.import_module(name)
+    __import__(name)  # importlib.import_module would be a frame in the user's traceback
+    return sys.modules[name]
 
 
 def _read(path: Path) -> dict[str, Any]:
