@@ -5,63 +5,56 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from soloist_worker.app import App
+from soloist_worker.calls import Call
 from soloist_worker.codec import Codec
-from soloist_worker.failures import failure, failure_of
+from soloist_worker.failures import Failure, failure, failure_of
 from soloist_worker.frames import Message
 from soloist_worker.functions import Function
 
 
-def prepare(
-    function: Function, message: Message, codec: Codec, client_binding: str | None
-) -> dict[str, Any]:
+def find(app: App, message: Message) -> Function | str:
+    """Return the activity, or why there is none."""
+    name = message["name"]
+    return app.activity(name) or app.unknown(name, "activity")
+
+
+def prepare(call: Call) -> dict[str, Any]:
     """Return the keyword arguments for one run."""
-    value = _decode(message["input"], codec)
-    return function.arguments(value, client_binding, message["generation"])
+    value = _decode(call.message["input"], call.codec)
+    return call.function.arguments(value, call.client_binding, call.message["generation"])
 
 
-def run(function: Function, message: Message, codec: Codec, client_binding: str | None) -> Message:
-    """Run a synchronous activity here and now; whatever it raises is an answer."""
-    call: int = message["call"]
-    try:
-        result = function.call(**prepare(function, message, codec, client_binding))
-        return done(call, result, codec)
-    except BaseException as error:
-        return failed(call, error)
-
-
-async def run_async(
-    function: Function, message: Message, codec: Codec, client_binding: str | None
-) -> Message:
-    """Run an asynchronous activity; whatever it raises is an answer."""
-    call: int = message["call"]
-    try:
-        result = await function.call(**prepare(function, message, codec, client_binding))
-        return done(call, result, codec)
-    except BaseException as error:
-        return failed(call, error)
-
-
-def done(call: int, result: Any, codec: Codec) -> Message:
+def done(call: Call, returned: Any, arguments: dict[str, Any]) -> Message:
     """Return the answer that carries a result.
 
     Raises:
         ValueError: the result cannot be encoded.
     """
     try:
-        text = codec.dumps(result)
+        text = call.codec.dumps(returned)
     except (TypeError, ValueError) as error:
         raise ValueError(f"The activity's result is not JSON serializable: {error}") from error
-    return {"kind": "activity_done", "call": call, "result": text, "failure": None}
+    return _answer(call.message, text, None)
 
 
-def failed(call: int, error: BaseException) -> Message:
+def failed(message: Message, error: BaseException) -> Message:
     """Return the answer for an exception that escaped."""
-    return {"kind": "activity_done", "call": call, "result": None, "failure": failure_of(error)}
+    return _answer(message, None, failure_of(error))
 
 
-def refused(call: int, text: str) -> Message:
+def refused(message: Message, text: str) -> Message:
     """Return the answer when it is not the activity that speaks."""
-    return {"kind": "activity_done", "call": call, "result": None, "failure": failure(text)}
+    return _answer(message, None, failure(text))
+
+
+def _answer(message: Message, result: str | None, details: Failure | None) -> Message:
+    return {
+        "kind": "activity_done",
+        "call": message["call"],
+        "result": result,
+        "failure": details,
+    }
 
 
 def _decode(text: str | None, codec: Codec) -> Any:

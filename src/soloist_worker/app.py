@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import json
 import os
 import platform
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
@@ -18,7 +19,14 @@ from soloist_worker.classic import ClassicSurface
 from soloist_worker.codec import Codec, find_codec
 from soloist_worker.failures import trace_of
 from soloist_worker.functions import Function, FunctionUnusable, read_function
+from soloist_worker.v1 import FolderFunction, find_folders, import_script
 
+_LIFESPAN_SECONDS = 5.0
+_TRIGGERS = {
+    "activity": "activityTrigger",
+    "orchestrator": "orchestrationTrigger",
+    "entity": "entityTrigger",
+}
 _PACKAGES = os.path.join(".python_packages", "lib", "site-packages")
 
 
@@ -34,11 +42,19 @@ class AppUnusable(Exception):
 class App:
     """A loaded app: its functions by name, and by the names that orchestrators call."""
 
-    def __init__(self, functions: list[Function], codec: Codec, warnings: Iterable[str]) -> None:
+    def __init__(
+        self,
+        functions: list[Function],
+        codec: Codec,
+        warnings: Iterable[str],
+        declaration: Any = None,
+    ) -> None:
         self.codec = codec
+        self._declaration = declaration
         self.functions = {function.name: function for function in functions}
         self.warnings = tuple(warnings)
         self.activities = _by_durable_name(functions, "activityTrigger")
+        self.entities = _by_durable_name(functions, "entityTrigger")
         self.orchestrators = {
             name: _surface(function, codec)
             for name, function in _by_durable_name(functions, "orchestrationTrigger").items()
@@ -52,9 +68,13 @@ class App:
         """Return the orchestrator of that name, letter case aside."""
         return self.orchestrators.get(name.casefold())
 
+    def entity(self, name: str) -> Function | None:
+        """Return the entity function of that name, letter case aside."""
+        return self.entities.get(name.casefold())
+
     def unknown(self, name: str, kind: str) -> str:
-        """Return the sentences about a name that no activity or orchestrator has."""
-        trigger = "activityTrigger" if kind == "activity" else "orchestrationTrigger"
+        """Return the sentences about a name that no function of that kind has."""
+        trigger = _TRIGGERS[kind]
         names = sorted(
             str(each.durable_name)
             for each in self.functions.values()
@@ -80,6 +100,18 @@ class App:
             "warnings": list(self.warnings),
         }
 
+    async def end(self) -> None:
+        """Tell an ASGI app of the SDK's that it ends, if that was told that it begins.
+
+        Left alone, it does this in its finalizer, on an event loop of its own, and waits there
+        for ever for a task of the loop that is gone.
+        """
+        if getattr(self._declaration, "startup_task_done", False):
+            self._declaration.startup_task_done = False
+            ending = self._declaration.middleware.notify_shutdown()
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(ending, _LIFESPAN_SECONDS)
+
 
 def load_app(app_dir: str, script: str, *, owns_process: bool = True) -> App:
     """Import ``script`` in ``app_dir`` and read the functions that it declares.
@@ -92,31 +124,47 @@ def load_app(app_dir: str, script: str, *, owns_process: bool = True) -> App:
     """
     root = Path(app_dir).resolve()
     path = root / script
-    if not path.is_file():
-        raise AppUnusable(f"The app has no file {script} in {root}.")
+    folders = find_folders(root)
+    if not path.is_file() and not folders:
+        raise AppUnusable(
+            f"The app has no file {script} in {root}, and no folders with a function.json."
+        )
     _prepend_paths(root)
+    warnings = []
+    declaration = None
     with _working_directory(root, for_good=owns_process):
         if owns_process:
             os.environ["AzureWebJobsScriptRoot"] = str(root)
-        module = _import(path)
-        functions = [_read(declared, root) for declared in _declared(module, script)]
+        if path.is_file():
+            declaration = _declaration(_import(path), script)
+            functions = [_read(each, root) for each in _declared(declaration, script)]
+        else:
+            functions = [_read_folder(each, root) for each in folders]
     _refuse_twins(functions)
-    warnings = [] if functions else [f"{script} declares no functions."]
-    if any(root.glob("*/function.json")):
+    if not functions:
+        warnings.append(f"{script} declares no functions.")
+    if path.is_file() and folders:
         warnings.append(f"Folders with a function.json are ignored; {script} declares the app.")
-    return App(functions, find_codec(), warnings)
+    return App(functions, find_codec(), warnings, declaration)
 
 
 def unload_app(app_dir: str) -> None:
     """Forget the modules and paths of an app that was loaded into somebody else's process."""
     root = Path(app_dir).resolve()
+    modules = list(sys.modules.items())
+    # All are found before the first is gone: where a package lies is asked of its parent.
+    for name in [name for name, module in modules if _lies_below(module, str(root))]:
+        del sys.modules[name]
     for entry in (str(root), str(root / _PACKAGES)):
         if entry in sys.path:
             sys.path.remove(entry)
-    prefix = str(root) + os.sep
-    for name, module in list(sys.modules.items()):
-        if (getattr(module, "__file__", None) or "").startswith(prefix):
-            del sys.modules[name]
+
+
+def _lies_below(module: ModuleType, root: str) -> bool:
+    """Whether a module, or a package without a file of its own, comes from the app's folder."""
+    file = getattr(module, "__file__", None)
+    places = [file] if file is not None else list(getattr(module, "__path__", ()))
+    return any(each == root or str(each).startswith(root + os.sep) for each in places)
 
 
 def _prepend_paths(root: Path) -> None:
@@ -143,11 +191,20 @@ def _import(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = module
     try:
-        spec.loader.exec_module(module)
-    except BaseException as error:  # SystemExit too: sys.exit() in a script is a refusal
+        with _importing(path):
+            spec.loader.exec_module(module)
+    except AppUnusable:
         sys.modules.pop(path.stem, None)
-        raise AppUnusable(_import_sentence(path, error), trace_of(error)) from error
+        raise
     return module
+
+
+@contextmanager
+def _importing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except BaseException as error:  # SystemExit too: sys.exit() in a script is a refusal
+        raise AppUnusable(_import_sentence(path, error), trace_of(error)) from error
 
 
 def _import_sentence(path: Path, error: BaseException) -> str:
@@ -169,8 +226,8 @@ def _import_sentence(path: Path, error: BaseException) -> str:
     return f"{path.name} cannot be imported: {type(error).__name__}: {error}"
 
 
-def _declared(module: ModuleType, script: str) -> list[Any]:
-    """Return the functions of the module's one app."""
+def _declaration(module: ModuleType, script: str) -> Any:
+    """Return the module's one app."""
     try:
         from azure.functions import FunctionRegister
     except ImportError as error:
@@ -190,6 +247,11 @@ def _declared(module: ModuleType, script: str) -> list[Any]:
             " Use blueprints for the others."
         )
     (app,) = apps.values()
+    return app
+
+
+def _declared(app: Any, script: str) -> list[Any]:
+    """Return the functions of an app."""
     try:
         return list(app.get_functions())
     except Exception as error:
@@ -199,8 +261,26 @@ def _declared(module: ModuleType, script: str) -> list[Any]:
 
 
 def _read(declared: Any, root: Path) -> Function:
-    try:
+    with _reading():
         return read_function(declared, str(root))
+
+
+def _read_folder(path: Path, root: Path) -> Function:
+    with _reading():
+        declared = FolderFunction(path, root)
+    with _importing(declared.script):
+        module = import_script(declared.module_name(root), root)
+    with _reading():
+        declared.take(module)
+        function = read_function(declared, str(path.parent))
+    function.is_disabled = function.is_disabled or declared.is_disabled
+    return function
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    try:
+        yield
     except FunctionUnusable as error:
         raise AppUnusable(str(error)) from error
 

@@ -17,7 +17,15 @@ _DURABLE_NAMES = {
     "activityTrigger": "activity",
     "entityTrigger": "entity_name",
 }
-_HANDLES = ("orchestrationTrigger", "entityTrigger")
+_HANDLES = {
+    "orchestrationTrigger": (
+        "orchestrator_function",
+        "orchestrator",
+        "orchestration_trigger",
+        "df.Orchestrator.create",
+    ),
+    "entityTrigger": ("entity_function", "entity", "entity_trigger", "df.Entity.create"),
+}
 _DIRECTIONS = ("in", "out", "inout")
 _TRUE = ("true", "1")
 
@@ -74,12 +82,15 @@ class Function:
             for each in declared.get_bindings()
         ]
         self.durable_name = _durable_name(trigger, self.name)
-        python_name = getattr(declared, "_name", self.call.__name__)
+        python_name: str = getattr(declared, "_name", None) or self.call.__name__
         self.alias = python_name if self.durable_name not in (None, python_name) else None
         self.route: str | None = getattr(trigger, "route", None)
         self.methods = [_word(each).upper() for each in getattr(trigger, "methods", None) or ()]
         level = getattr(trigger, "auth_level", None)
         self.auth_level = None if level is None else _word(level).lower()
+        self.schedule: str | None = getattr(trigger, "schedule", None)
+        self.runs_on_startup = bool(getattr(trigger, "run_on_startup", None))
+        self.is_monitored: bool | None = getattr(trigger, "use_monitor", None)
         self.is_disabled = _is_disabled(self.name)
         self.is_async = inspect.iscoroutinefunction(self.call)
         self.client_names = self._names("durableClient")
@@ -106,6 +117,9 @@ class Function:
             "methods": self.methods,
             "auth_level": self.auth_level,
             "disabled": self.is_disabled,
+            "schedule": self.schedule,
+            "runs_on_startup": self.runs_on_startup,
+            "is_monitored": self.is_monitored,
         }
 
     def arguments(
@@ -141,16 +155,42 @@ def read_function(declared: Any, folder: str) -> Function:
     """
     function = Function(declared, folder)
     if function.trigger in _HANDLES:
-        if function.trigger == "orchestrationTrigger" and not hasattr(
-            function.call, "orchestrator_function"
-        ):
-            raise FunctionUnusable(
-                f"The orchestrator function '{function.name}' was not declared through"
-                " azure-functions-durable 1.x; decorate it with orchestration_trigger."
-            )
+        _check_handle(function)
         return function
     _fit_parameters(function)
     return function
+
+
+def _check_handle(function: Function) -> None:
+    """Refuse what could only fail, or do nothing, once it is called."""
+    attribute, noun, decorator, maker = _HANDLES[function.trigger]
+    user_function = getattr(function.call, attribute, None)
+    if user_function is None:
+        raise FunctionUnusable(
+            f"The {noun} function '{function.name}' was not declared through"
+            f" azure-functions-durable 1.x; decorate it with {decorator}, or in a function.json"
+            f" app make it with {maker}."
+        )
+    others = [each["type"] for each in function.bindings if each["name"] != function.trigger_name]
+    if others:
+        raise FunctionUnusable(
+            f"The {noun} function '{function.name}' has more bindings than its trigger:"
+            f" {_listing(others)}. It can be given nothing but its context."
+        )
+    if noun == "entity" and _is_unfinished(user_function):
+        raise FunctionUnusable(
+            f"The entity function '{function.name}' is declared 'async def' or uses 'yield', and"
+            " would never run. Make it a plain function."
+        )
+
+
+def _is_unfinished(call: Callable[..., Any]) -> bool:
+    """Whether calling it only begins something that somebody else must carry on."""
+    return (
+        inspect.iscoroutinefunction(call)
+        or inspect.isgeneratorfunction(call)
+        or inspect.isasyncgenfunction(call)
+    )
 
 
 def _fit_parameters(function: Function) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 
 Job = Callable[[], None]
 
@@ -20,15 +20,14 @@ class Pool:
         self._name = name
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._lock = threading.Lock()
-        self._idle = 0
         self._count = 0
+        self._unfinished = 0
 
     def submit(self, job: Job) -> None:
         """Run a job as soon as a thread is free."""
         with self._lock:
-            if self._idle > 0:
-                self._idle -= 1
-            elif self._count < self._limit:
+            self._unfinished += 1
+            if self._count < min(self._unfinished, self._limit):
                 self._count += 1
                 name = f"{self._name}-{self._count}"
                 threading.Thread(target=self._serve, name=name, daemon=True).start()
@@ -43,12 +42,9 @@ class Pool:
 
     def _serve(self) -> None:
         while True:
-            try:
-                job = self._jobs.get_nowait()
-            except Empty:
-                with self._lock:
-                    self._idle += 1
-                job = self._jobs.get()
+            job = self._jobs.get()
             if job is None:
                 return
             job()
+            with self._lock:
+                self._unfinished -= 1

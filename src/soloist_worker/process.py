@@ -57,6 +57,7 @@ def _serve(connection: socket.socket) -> None:
     imports.get()()
     try:
         loop.run_forever()
+        loop.run_until_complete(worker.end_app())
     finally:
         worker.close()
         writer.flush(_FLUSH_SECONDS)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 from typing import Any
 
+from soloist_worker.app import App
+from soloist_worker.calls import Call
 from soloist_worker.client import conflict_id_of
 from soloist_worker.failures import failure, failure_of
 from soloist_worker.frames import Message
@@ -13,39 +15,65 @@ from soloist_worker.functions import RETURN, Function
 _TEXT = "text/plain; charset=utf-8"
 
 
-def run(function: Function, message: Message) -> Message:
-    """Run a synchronous function here and now; whatever it raises is an answer."""
-    call: int = message["call"]
-    try:
-        arguments = function.arguments(_request(message), message["client_binding"])
-        return _done(call, function, function.call(**arguments), arguments)
-    except BaseException as error:
-        return failed(call, error)
+def find(app: App, message: Message) -> Function | str:
+    """Return the HTTP function, or why there is none."""
+    name = message["function"]
+    function = app.functions.get(name)
+    if function is None or function.trigger != "httpTrigger":
+        return f"The app has no HTTP function '{name}'."
+    return function
 
 
-async def run_async(function: Function, message: Message) -> Message:
-    """Run an asynchronous function; whatever it raises is an answer."""
-    call: int = message["call"]
-    try:
-        arguments = function.arguments(_request(message), message["client_binding"])
-        return _done(call, function, await function.call(**arguments), arguments)
-    except BaseException as error:
-        return failed(call, error)
+def prepare(call: Call) -> dict[str, Any]:
+    """Return the keyword arguments for one run. A request brings a client binding of its own,
+    which holds the origin that its caller used."""
+    message = call.message
+    return call.function.arguments(_request(message), message["client_binding"])
 
 
-def failed(call: int, error: BaseException) -> Message:
+def done(call: Call, returned: Any, arguments: dict[str, Any]) -> Message:
+    """Return the answer that carries the response.
+
+    Raises:
+        TypeError: what the function returned is no response.
+    """
+    function = call.function
+    response = returned
+    outputs = [
+        each["name"]
+        for each in function.bindings
+        if each["type"] == "http" and each["direction"] != "in"
+    ]
+    if returned is None and outputs and outputs[0] != RETURN:
+        response = arguments[outputs[0]].get()
+    status, headers, body = _parts(function, response)
+    return {
+        "kind": "http_done",
+        "call": call.message["call"],
+        "status": status,
+        "headers": headers,
+        "body": base64.b64encode(body).decode("ascii"),
+    }
+
+
+def failed(message: Message, error: BaseException) -> Message:
     """Return the answer for an exception that escaped."""
     return {
         "kind": "http_failed",
-        "call": call,
+        "call": message["call"],
         "failure": failure_of(error),
         "conflict_id": conflict_id_of(error),
     }
 
 
-def refused(call: int, text: str) -> Message:
+def refused(message: Message, text: str) -> Message:
     """Return the answer when it is not the function that speaks."""
-    return {"kind": "http_failed", "call": call, "failure": failure(text), "conflict_id": None}
+    return {
+        "kind": "http_failed",
+        "call": message["call"],
+        "failure": failure(text),
+        "conflict_id": None,
+    }
 
 
 def _request(message: Message) -> Any:
@@ -64,25 +92,6 @@ def _request(message: Message) -> Any:
         body_type="bytes",
         body=base64.b64decode(message["body"]),
     )
-
-
-def _done(call: int, function: Function, returned: Any, arguments: dict[str, Any]) -> Message:
-    response = returned
-    outputs = [
-        each["name"]
-        for each in function.bindings
-        if each["type"] == "http" and each["direction"] != "in"
-    ]
-    if returned is None and outputs and outputs[0] != RETURN:
-        response = arguments[outputs[0]].get()
-    status, headers, body = _parts(function, response)
-    return {
-        "kind": "http_done",
-        "call": call,
-        "status": status,
-        "headers": headers,
-        "body": base64.b64encode(body).decode("ascii"),
-    }
 
 
 def _parts(function: Function, response: Any) -> tuple[int, list[tuple[str, str]], bytes]:

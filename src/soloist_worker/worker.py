@@ -5,9 +5,11 @@ reads the socket) never runs the user's code:
 
 * episodes go, a batch at a time, to the *episode thread*, which runs them one after another and
   sends the batch's answers together;
-* synchronous activities and HTTP functions go to the *pool*;
+* entities and synchronous activities, HTTP and timer functions go to the *pool*;
 * asynchronous ones go to the *event loop*: the main thread's in a process of its own;
 * the host's answers to durable clients go to whoever waits for them.
+
+An orchestrator that blocks the episode thread blocks all others; a *watchdog* says so.
 
 A worker may also live in its host's process: then it owns neither the main thread nor the working
 directory. It changes there only while it imports the app, and runs a loop in a thread of its own.
@@ -23,17 +25,20 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
-from soloist_worker import activities, web
+from soloist_worker import activities, entities, timers, web
 from soloist_worker.app import App, AppUnusable, load_app, unload_app
+from soloist_worker.calls import Call, Trigger, run, run_async
 from soloist_worker.client import Transport
 from soloist_worker.frames import Message
 from soloist_worker.pool import Pool
 from soloist_worker.sessions import DEFAULT_MAX_SESSIONS, SessionTable
+from soloist_worker.watchdog import Watchdog
 
 Send = Callable[[list[Message]], None]
 Job = Callable[[], None]
 
 _FLUSH_SECONDS = 0.002
+_LEAST_SLOW_SECONDS = 0.01
 _JOIN_SECONDS = 1.0
 _NO_APP = "No app is loaded in this worker."
 
@@ -65,6 +70,7 @@ class Worker:
         self._app: App | None = None
         self._app_dir: str | None = None
         self._sessions: SessionTable | None = None
+        self._watchdog: Watchdog | None = None
         self._pool: Pool | None = None
         self._transport = Transport(send)
         self._client_binding: str | None = None
@@ -98,10 +104,10 @@ class Worker:
             kind = message["kind"]
             if kind == "episode" or kind == "forget":
                 turns.append(message)
-            elif kind == "activity":
-                self._begin_activity(message, coroutines)
-            elif kind == "http":
-                self._begin_http(message, coroutines)
+            elif kind in _TRIGGERS:
+                self._begin_call(_TRIGGERS[kind], message, coroutines)
+            elif kind == "entity":
+                self._begin_entity(message)
             elif kind == "client_reply":
                 self._transport.reply(message)
             elif kind == "load":
@@ -119,6 +125,11 @@ class Worker:
                 return
         job()
 
+    async def end_app(self) -> None:
+        """Let the app end what it began on the event loop; to be run there, once all is idle."""
+        if self._app is not None:
+            await self._app.end()
+
     def close(self) -> None:
         """End the worker's threads, without waiting for functions that still run: what they come
         to is no longer sent."""
@@ -127,6 +138,8 @@ class Worker:
         self._is_closed = True
         self._transport.uninstall()
         self._turns.put(None)
+        if self._watchdog is not None:
+            self._watchdog.close()
         if self._pool is not None:
             self._pool.close()
         if threading.current_thread() is not self._episode_thread:
@@ -161,8 +174,26 @@ class Worker:
         self._pool = Pool(message["threads"], "soloist-function")
         self._sessions = SessionTable(app, self._max_sessions)
         self._transport.install()
+        if message["client_binding"]:
+            self._client_binding = message["client_binding"]
+            self._transport.learn(message["client_binding"])
+        self._watchdog = self._new_watchdog(message)
         self._app = app
         self._send([app.describe()])
+
+    def _new_watchdog(self, message: Message) -> Watchdog:
+        watchdog = Watchdog(
+            self._say,
+            thread_id=self._episode_thread.ident or 0,
+            app_dir=message["app_dir"],
+            slow_seconds=max(message["slow_turn_seconds"], _LEAST_SLOW_SECONDS),
+        )
+        watchdog.start()
+        return watchdog
+
+    def _say(self, message: Message) -> None:
+        if not self._is_closed:
+            self._send([message])
 
     # Episodes.
 
@@ -180,70 +211,70 @@ class Worker:
 
     def _run_batch(self, batch: list[Message]) -> None:
         """Run the turns of one frame; answers that have waited for a slow one leave before."""
-        sessions = self._sessions
+        sessions, watchdog = self._sessions, self._watchdog
+        if sessions is None or watchdog is None:
+            turns = [each for each in batch if each["kind"] == "episode"]
+            self._answer([{"kind": "history_missing", "call": each["call"]} for each in turns])
+            return
         answers: list[Message] = []
-        began_at = time.monotonic()
+        sent_at = turn_at = time.monotonic()
         for message in batch:
             if message["kind"] == "forget":
-                if sessions is not None:
-                    sessions.forget(message["generation"])
+                sessions.forget(message["generation"])
                 continue
-            if sessions is None:
-                answers.append({"kind": "history_missing", "call": message["call"]})
-            else:
-                answers.append(sessions.run(message))
-            if time.monotonic() - began_at > _FLUSH_SECONDS:
+            watchdog.turn = (message, turn_at)
+            answers.append(sessions.run(message))
+            now = time.monotonic()
+            if now - turn_at >= watchdog.slow_seconds:
+                watchdog.ended(now - turn_at)
+            turn_at = now
+            if now - sent_at > _FLUSH_SECONDS:
+                watchdog.turn = None
                 self._answer(answers)
                 answers = []
-                began_at = time.monotonic()
+                sent_at = turn_at = time.monotonic()
+        watchdog.turn = None
         if answers:
             self._answer(answers)
 
     # Functions.
 
-    def _begin_activity(
-        self, message: Message, coroutines: list[Coroutine[Any, Any, Message]]
+    def _begin_call(
+        self,
+        trigger: Trigger,
+        message: Message,
+        coroutines: list[Coroutine[Any, Any, Message]],
     ) -> None:
         app, pool = self._app, self._pool
         if app is None or pool is None:
-            self._answer([activities.refused(message["call"], _NO_APP)])
+            self._answer([trigger.refused(message, _NO_APP)])
             return
-        function = app.activity(message["name"])
-        if function is None:
-            text = app.unknown(message["name"], "activity")
-            self._answer([activities.refused(message["call"], text)])
+        function = trigger.find(app, message)
+        if isinstance(function, str):
+            self._answer([trigger.refused(message, function)])
             return
-        binding = self._client_binding
+        if trigger is web:
+            self._transport.learn(message["client_binding"])
+        call = Call(function, message, app.codec, self._client_binding)
         if function.is_async:
-            coroutines.append(activities.run_async(function, message, app.codec, binding))
+            coroutines.append(run_async(trigger, call))
             return
-        chosen, codec = function, app.codec
+        pool.submit(partial(self._run_in_pool, partial(run, trigger, call)))
 
-        def job() -> None:
-            self._transport.enter()
-            self._answer([activities.run(chosen, message, codec, binding)])
-
-        pool.submit(job)
-
-    def _begin_http(self, message: Message, coroutines: list[Coroutine[Any, Any, Message]]) -> None:
+    def _begin_entity(self, message: Message) -> None:
         app, pool = self._app, self._pool
-        function = None if app is None else app.functions.get(message["function"])
-        if pool is None or function is None or function.trigger != "httpTrigger":
-            text = f"The app has no HTTP function '{message['function']}'."
-            self._answer([web.refused(message["call"], text)])
+        if app is None or pool is None:
+            self._answer([entities.refused(message, _NO_APP)])
             return
-        self._client_binding = message["client_binding"]
-        self._transport.learn(message["client_binding"])
-        if function.is_async:
-            coroutines.append(web.run_async(function, message))
+        function = entities.find(app, message)
+        if isinstance(function, str):
+            self._answer([entities.refused(message, function)])
             return
-        chosen = function
+        pool.submit(partial(self._run_in_pool, partial(entities.run, function, message)))
 
-        def job() -> None:
-            self._transport.enter()
-            self._answer([web.run(chosen, message)])
-
-        pool.submit(job)
+    def _run_in_pool(self, work: Callable[[], Message]) -> None:
+        self._transport.enter()
+        self._answer([work()])
 
     # The event loop.
 
@@ -261,7 +292,10 @@ class Worker:
         if self._loop is None:
             self._loop = self._owned_loop = asyncio.new_event_loop()
             self._loop_thread = threading.Thread(
-                target=_run_loop, args=(self._loop,), name="soloist-loop", daemon=True
+                target=_run_loop,
+                args=(self._loop, self.end_app),
+                name="soloist-loop",
+                daemon=True,
             )
             self._loop_thread.start()
         return self._loop
@@ -281,13 +315,17 @@ class Worker:
             thread.join(_JOIN_SECONDS)
 
 
-_QUESTIONS = frozenset(("episode", "activity", "http"))
+_TRIGGERS: dict[str, Trigger] = {"activity": activities, "http": web, "timer": timers}
+_QUESTIONS = frozenset(("episode", "entity", *_TRIGGERS))
 
 
-def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
+def _run_loop(
+    loop: asyncio.AbstractEventLoop, end: Callable[[], Coroutine[Any, Any, None]]
+) -> None:
     asyncio.set_event_loop(loop)
     try:
         loop.run_forever()
+        loop.run_until_complete(end())
         waiting = asyncio.all_tasks(loop)
         if waiting:
             loop.run_until_complete(asyncio.wait(waiting, timeout=_JOIN_SECONDS))

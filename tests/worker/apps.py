@@ -47,13 +47,17 @@ def write_app(folder: Path, body: str, head: str = HEAD) -> Path:
     return folder
 
 
-def load(folder: Path, threads: int = 4) -> Message:
+def load(folder: Path, threads: int = 4, **fields: Any) -> Message:
     """Return the message that loads an app."""
     return {
         "kind": "load",
         "app_dir": str(folder),
         "script": "function_app.py",
         "threads": threads,
+        "client_binding": "",
+        "link_secret": None,
+        "slow_turn_seconds": 60.0,
+        **fields,
     }
 
 
@@ -83,6 +87,36 @@ def activity(call: int, name: str, text: str | None = "null") -> Message:
         "instance_id": "instance-1",
         "task_id": 0,
         "generation": 7,
+    }
+
+
+def entity(
+    call: int, name: str, *operations: tuple[str, str | None], state: str | None = None
+) -> Message:
+    """Return operations of an entity: names, and inputs as JSON text."""
+    return {
+        "kind": "entity",
+        "call": call,
+        "name": name,
+        "key": "k",
+        "state": state,
+        "operations": [
+            {"name": each, "input": text, "is_signal": False} for each, text in operations
+        ],
+    }
+
+
+def timer(call: int, function: str, **fields: Any) -> Message:
+    """Return a firing of a timer, by default its first."""
+    return {
+        "kind": "timer",
+        "call": call,
+        "function": function,
+        "is_past_due": False,
+        "last_at": None,
+        "next_at": "2030-01-01T00:05:00Z",
+        "updated_at": None,
+        **fields,
     }
 
 

@@ -64,6 +64,9 @@ def test_an_http_function_is_described_whole(folder: Path) -> None:
         "methods": ["GET", "POST"],
         "auth_level": "admin",
         "disabled": False,
+        "schedule": None,
+        "runs_on_startup": False,
+        "is_monitored": None,
     }
 
 
