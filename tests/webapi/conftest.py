@@ -51,6 +51,18 @@ class App:
         return ("Job", "Other")
 
 
+class Entities:
+    """The entity functions of the app."""
+
+    def resolve(self, name: str) -> str | None:
+        """Compare without case."""
+        return "Counter" if name.lower() == "counter" else None
+
+    def names(self) -> tuple[str, ...]:
+        """Return the only one."""
+        return ("Counter",)
+
+
 class Hub:
     """Everything between a caller and the store."""
 
@@ -64,7 +76,11 @@ class Hub:
             MemoryState(), task_hub="TestHub", clock=self.clock, lease_seconds=3600
         )
         self.client = Client(
-            self.store, self.clock, orchestrators=App(), max_payload_bytes=MAX_BODY_BYTES
+            self.store,
+            self.clock,
+            orchestrators=App(),
+            entities=Entities(),
+            max_payload_bytes=MAX_BODY_BYTES,
         )
         self.is_authorised = True
         self.asked: list[tuple[dict[str, str], dict[str, str]]] = []

@@ -184,19 +184,3 @@ def test_waiting_for_a_failure_answers_500(hub: Any, client: Any) -> None:
     answer = hub.run(client.wait_for_completion_or_create_check_status_response(None, "one"))
     assert answer.status_code == 500
     assert json.loads(answer.get_body())["output"] == "Orchestrator function 'Job' failed: no"
-
-
-def test_what_this_version_lacks_raises_and_never_passes_silently(hub: Any, client: Any) -> None:
-    hub.start("one")
-    entity = df.EntityId("counter", "a")
-    for call in (
-        client.suspend("one", "x"),
-        client.resume("one", "x"),
-        client.restart("one"),
-        client.rewind("one", "x"),
-        client.signal_entity(entity, "add", 1),
-        client.read_entity_state(entity),
-        client.purge_instance_history_by(datetime.min),
-    ):
-        with pytest.raises(Exception, match=r"501|not supported"):
-            hub.run(call)

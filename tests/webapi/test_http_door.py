@@ -83,29 +83,6 @@ def test_requests_for_another_hub_are_not_served(hub: Any, path: str) -> None:
     assert (answer.status_code, answer.content) == (404, b"")
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "operation"),
-    [
-        ("DELETE", "instances?createdTimeFrom=2020-01-01", "purge many instances"),
-        ("POST", "instances/one/suspend?reason=x", "suspend"),
-        ("POST", "instances/one/resume", "resume"),
-        ("POST", "instances/one/Rewind", "rewind"),
-        ("POST", "instances/one/restart", "restart"),
-        ("GET", "entities", "list entities"),
-        ("GET", "entities/counter", "list entities"),
-        ("GET", "entities/counter/a", "read entity state"),
-        ("POST", "entities/counter/a?op=add", "signal entity"),
-        ("DELETE", "entities/counter/a", "delete entity"),
-        ("POST", "makeprimary", "make primary"),
-    ],
-)
-def test_what_this_version_lacks_says_so(hub: Any, method: str, path: str, operation: str) -> None:
-    answer = hub.send(method, path)
-    assert answer.status_code == 501
-    text = f"The operation '{operation}' is not supported by this version of Soloist."
-    assert answer.json()["Message"] == answer.json()["ExceptionMessage"] == text
-
-
 def test_a_path_that_is_not_utf_8_is_refused(hub: Any) -> None:
     answer = hub.send("GET", "instances/%FF%FE")
     assert answer.status_code == 400

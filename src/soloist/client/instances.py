@@ -1,75 +1,45 @@
-"""The verbs that every face speaks.
-
-A client checks what a caller wrote, stamps times and ids, and passes on to the store. It is the
-only road from a face to the store, so one rule holds at every door.
-"""
+"""Instances: the verbs for orchestrations."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Protocol
+import asyncio
 from uuid import uuid4
 
-from soloist.contracts.clock import Clock
-from soloist.contracts.store import Store
-from soloist.contracts.wakeups import NoWakeUps, WakeUps
-from soloist.core.events import EventRaised, ExecutionTerminated, HistoryEvent, InboxEvent
-from soloist.core.ids import MAX_INSTANCE_ID_LENGTH, check_instance_id
+import msgspec
+
+from soloist.client.base import resolved
+from soloist.client.checks import checked_name, checked_orchestration, checked_text
+from soloist.client.entities import EntityVerbs
+from soloist.core.events import (
+    EventRaised,
+    ExecutionResumed,
+    ExecutionSuspended,
+    ExecutionTerminated,
+    HistoryEvent,
+)
+from soloist.core.ids import check_instance_id, is_entity_id, timer_function
 from soloist.core.instances import (
+    CommitReceipt,
     InstancePage,
     InstanceQuery,
     InstanceRecord,
     StartReceipt,
     StartRequest,
 )
-from soloist.core.payloads import exceeds, size_bytes
 from soloist.core.policy import StartDecision, StartPolicy
-from soloist.errors import FunctionNotFound, InstanceNotFound, InvalidRequest, PayloadTooLarge
+from soloist.core.status import TERMINAL_STATUSES
+from soloist.errors import InstanceNotFound, InstanceUnfinished, InvalidRequest
 
-DEFAULT_MAX_PAYLOAD_BYTES = 4 * 1024 * 1024
-MAX_NAME_LENGTH = 200
+MAX_FILTERED_NAMES = 100
+MAX_CONCURRENT_PURGES = 32
+PURGED_PAGE_SIZE = 128
 
 _FIRST_POLL_SECONDS = 0.01
 _LAST_POLL_SECONDS = 0.5
 
 
-class Orchestrators(Protocol):
-    """Which orchestrators the app has."""
-
-    def resolve(self, name: str) -> str | None:
-        """Return the registered spelling of ``name`` (compared without case), or ``None``."""
-
-    def names(self) -> Collection[str]:
-        """Return every registered name."""
-
-
-class Client:
-    """One task hub, as its callers see it.
-
-    Without ``orchestrators`` any function name is accepted, as by a client that runs apart from
-    the app. Every verb may raise ``StoreUnavailable``.
-    """
-
-    def __init__(
-        self,
-        store: Store,
-        clock: Clock,
-        *,
-        wakeups: WakeUps | None = None,
-        orchestrators: Orchestrators | None = None,
-        default_policy: StartPolicy = StartPolicy.FAIL,
-        default_version: str | None = None,
-        max_payload_bytes: int = DEFAULT_MAX_PAYLOAD_BYTES,
-        max_instance_id_length: int = MAX_INSTANCE_ID_LENGTH,
-    ) -> None:
-        self._store = store
-        self._clock = clock
-        self._wakeups = wakeups or NoWakeUps()
-        self._orchestrators = orchestrators
-        self._default_policy = default_policy
-        self._default_version = default_version
-        self._max_payload_bytes = max_payload_bytes
-        self._max_instance_id_length = max_instance_id_length
+class InstanceVerbs(EntityVerbs):
+    """What can be done with orchestrations; an entity's id is served where that makes sense."""
 
     async def start(
         self,
@@ -83,16 +53,18 @@ class Client:
         """Start orchestrator ``name``; without an id a new one of 32 hex digits is drawn.
 
         Raises:
-            InvalidRequest: the name or the id is malformed.
+            InvalidRequest: the name, the version or the id is malformed.
             PayloadTooLarge: the input is.
             FunctionNotFound: the app has no such orchestrator.
             InstanceExists: the id is taken and the policy does not replace its holder.
             Overloaded: the hub is full.
         """
+        if version is not None:
+            checked_name("A version", version, may_be_empty=True)
         request = StartRequest(
             instance_id=self._checked_id(instance_id) if instance_id else uuid4().hex,
             execution_id=uuid4().hex,
-            name=self._resolved(name),
+            name=resolved(name, "orchestrator", self._orchestrators),
             at=self._clock.now(),
             input=self._bounded("The input", input),
             version=self._default_version if version is None else version,
@@ -101,19 +73,43 @@ class Client:
         receipt = await self._store.start(request, self._wakeups.claimant())
         if receipt.replaced is not None:
             self._wakeups.replaced(receipt.replaced)
+        for generation in receipt.mail:
+            self._wakeups.mail(generation)
         if receipt.lease is not None:
             self._wakeups.granted(receipt.lease)
         elif receipt.decision is not StartDecision.RETURN:
             self._wakeups.work_waits()
         return receipt
 
+    async def restart(self, instance_id: str, *, with_new_id: bool = True) -> StartReceipt:
+        """Start an instance's function again with the input that is stored for it.
+
+        It is a start like any other: the version is the hub's default, the policy too. Under the
+        same id the instance is replaced if the policy allows.
+
+        Raises:
+            InstanceNotFound: there is none of that id.
+            FunctionNotFound: the app has its function no more.
+            InstanceExists: under the same id, the policy does not replace it.
+            Overloaded: the hub is full.
+        """
+        record = await self.status(checked_orchestration(instance_id, "restarted"))
+        new_id = None if with_new_id else record.instance_id
+        return await self.start(record.name, new_id, input=record.input)
+
     async def status(self, instance_id: str) -> InstanceRecord:
-        """Return what is known of an instance.
+        """Return what is known of an instance, or of an entity by its id.
 
         Raises:
             InstanceNotFound: there is none of that id.
         """
-        record = await self._store.read(_checked_text("The instance ID", instance_id))
+        checked_text("The instance ID", instance_id)
+        if is_entity_id(instance_id):
+            try:
+                instance_id = self._addressed_entity(instance_id)
+            except InvalidRequest:
+                raise InstanceNotFound(instance_id) from None
+        record = await self._store.read(instance_id)
         if record is None:
             raise InstanceNotFound(instance_id)
         return record
@@ -123,44 +119,148 @@ class Client:
         return await self._store.history(record.generation)
 
     async def list(self, query: InstanceQuery) -> InstancePage:
-        """Return one page of instances.
+        """Return one page of instances; with a prefix that begins with ``@``, of entities.
 
         Raises:
-            InvalidRequest: the token or the page size is wrong.
+            InvalidRequest: the token, the page size or a filter is wrong.
         """
-        return await self._store.query(query)
+        _check_filters(query)
+        page = await self._store.query(query)
+        shown = tuple(each for each in page.records if timer_function(each.instance_id) is None)
+        return InstancePage(shown, page.token)
 
     async def raise_event(self, instance_id: str, name: str, input: str | None) -> None:  # noqa: A002
         """Raise an external event; it is kept until the orchestration waits for it.
 
         Raises:
+            InvalidRequest: the name is malformed, or the id is an entity's.
             InstanceNotFound, InstanceFinished: nobody can receive it.
             PayloadTooLarge: the event's data is.
         """
-        if not name or len(name) > MAX_NAME_LENGTH:
-            raise InvalidRequest(f"An event name has 1 to {MAX_NAME_LENGTH} characters.")
-        _checked_text("The event's name", name)
+        checked_name("An event name", name)
         payload = self._bounded("The event's data", input)
+        checked_orchestration(instance_id, "sent events")
         await self._deliver(instance_id, EventRaised(self._clock.now(), name, payload))
 
-    async def terminate(self, instance_id: str, reason: str | None = None) -> None:
+    async def terminate(
+        self, instance_id: str, reason: str | None = None, *, is_recursive: bool = True
+    ) -> None:
         """Ask for an instance's end; its status becomes Terminated and its output the reason.
 
+        With ``is_recursive`` the sub-orchestrations that it waits for end as well.
+
         Raises:
+            InvalidRequest: the id is an entity's.
             InstanceNotFound, InstanceFinished: there is nothing to end.
         """
         text = self._bounded("The reason", reason)
-        await self._deliver(instance_id, ExecutionTerminated(self._clock.now(), text))
+        checked_orchestration(instance_id, "terminated")
+        event = ExecutionTerminated(self._clock.now(), text, is_recursive)
+        await self._deliver(instance_id, event)
 
-    async def purge(self, instance_id: str) -> None:
-        """Remove a finished instance with its history.
+    async def suspend(self, instance_id: str, reason: str | None = None) -> None:
+        """Pause an instance: its code sees nothing until it is resumed. Twice is like once.
 
         Raises:
+            InvalidRequest: the id is an entity's.
+            InstanceNotFound, InstanceFinished: there is nothing to pause.
+        """
+        text = self._bounded("The reason", reason)
+        checked_orchestration(instance_id, "suspended")
+        await self._deliver(instance_id, ExecutionSuspended(self._clock.now(), text))
+
+    async def resume(self, instance_id: str, reason: str | None = None) -> None:
+        """Let a suspended instance go on; one that is not suspended is not changed.
+
+        Raises:
+            InvalidRequest: the id is an entity's.
+            InstanceNotFound, InstanceFinished: there is nothing that could go on.
+        """
+        text = self._bounded("The reason", reason)
+        checked_orchestration(instance_id, "resumed")
+        await self._deliver(instance_id, ExecutionResumed(self._clock.now(), text))
+
+    async def rewind(self, instance_id: str, reason: str | None = None) -> None:
+        """Take back the failure of an instance, so that what failed is done again.
+
+        Raises:
+            InvalidRequest: the id is an entity's.
+            InstanceNotFound: there is none of that id.
+            InstanceNotFailed: it has not failed.
+        """
+        text = self._bounded("The reason", reason)
+        checked_orchestration(instance_id, "rewound")
+        receipt = await self._store.rewind(
+            instance_id, text, self._clock.now(), self._wakeups.claimant()
+        )
+        self._pass_on(receipt)
+
+    def _pass_on(self, receipt: CommitReceipt) -> None:
+        for generation in receipt.replaced:
+            self._wakeups.replaced(generation)
+        for lease in receipt.leases:
+            self._wakeups.granted(lease)
+        for generation in receipt.mail:
+            self._wakeups.mail(generation)
+        if receipt.waits:
+            self._wakeups.work_waits()
+
+    async def purge(self, instance_id: str) -> None:
+        """Remove a finished instance with its history, or an entity.
+
+        Raises:
+            InvalidRequest: no entity can be called that.
             InstanceNotFound: there is none of that id.
             InstanceUnfinished: it has not ended.
         """
-        if await self._store.purge(instance_id) is None:
+        checked_text("The instance ID", instance_id)
+        if is_entity_id(instance_id):
+            await self._purge_entity(self._addressed_entity(instance_id))
+        elif await self._store.purge(instance_id) is None:
             raise InstanceNotFound(instance_id)
+
+    async def purge_many(self, query: InstanceQuery) -> int:
+        """Remove all finished instances that a query finds; return how many went.
+
+        Statuses that are not final restrict to nothing: live instances stay, and so do entities.
+        What is started while this runs stays too.
+
+        Raises:
+            InvalidRequest: the page size or a filter is wrong, or entities are asked for.
+        """
+        if is_entity_id(query.instance_id_prefix):
+            raise InvalidRequest("Entities are purged one by one; the prefix begins with '@'.")
+        _check_filters(query)
+        statuses = (query.statuses or TERMINAL_STATUSES) & TERMINAL_STATUSES
+        if not statuses:
+            return 0
+        now = self._clock.now()
+        created_to = now if query.created_to is None else min(now, query.created_to)
+        query = msgspec.structs.replace(
+            query, statuses=statuses, created_to=created_to, page_size=PURGED_PAGE_SIZE
+        )
+        gone = 0
+        while True:
+            page = await self._store.query(query)
+            gone += await self._purge_page(page.records)
+            if page.token is None:
+                return gone
+            query = msgspec.structs.replace(query, token=page.token)
+
+    async def _purge_page(self, records: tuple[InstanceRecord, ...]) -> int:
+        gone = 0
+        for start in range(0, len(records), MAX_CONCURRENT_PURGES):
+            batch = records[start : start + MAX_CONCURRENT_PURGES]
+            gone += sum(await asyncio.gather(*map(self._purge_if_finished, batch)))
+        return gone
+
+    async def _purge_if_finished(self, record: InstanceRecord) -> bool:
+        """Remove what was found; something else under the same id by now stays."""
+        try:
+            status = await self._store.purge(record.instance_id, record.generation)
+        except InstanceUnfinished:  # rewound meanwhile
+            return False
+        return status is not None
 
     async def wait(self, instance_id: str, timeout_seconds: float) -> InstanceRecord:
         """Wait until an instance has ended, at most ``timeout_seconds``; return what it is then.
@@ -178,39 +278,13 @@ class Client:
             remaining -= pause
             pause = min(pause * 2, _LAST_POLL_SECONDS)
 
-    async def _deliver(self, instance_id: str, event: InboxEvent) -> None:
-        receipt = await self._store.deliver(instance_id, event, self._wakeups.claimant())
-        if receipt.lease is not None:
-            self._wakeups.granted(receipt.lease)
-        else:
-            self._wakeups.mail(receipt.generation)
-
     def _checked_id(self, instance_id: str) -> str:
         return check_instance_id(instance_id, self._max_instance_id_length)
 
-    def _bounded(self, what: str, payload: str | None) -> str | None:
-        if payload is None:
-            return None
-        if exceeds(payload, self._max_payload_bytes):
-            raise PayloadTooLarge(what, size_bytes(payload), self._max_payload_bytes)
-        return _checked_text(what, payload)
 
-    def _resolved(self, name: str) -> str:
-        if not name or len(name) > MAX_NAME_LENGTH:
-            raise InvalidRequest(f"A function name has 1 to {MAX_NAME_LENGTH} characters.")
-        _checked_text("The function's name", name)
-        if self._orchestrators is None:
-            return name
-        resolved = self._orchestrators.resolve(name)
-        if resolved is None:
-            raise FunctionNotFound(name, "orchestrator", tuple(self._orchestrators.names()))
-        return resolved
-
-
-def _checked_text(what: str, text: str) -> str:
-    """Return ``text``, or refuse halves of surrogate pairs, which no database can hold."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise InvalidRequest(f"{what} is not valid Unicode text: {error.reason}.") from error
-    return text
+def _check_filters(query: InstanceQuery) -> None:
+    checked_text("The prefix", query.instance_id_prefix)
+    if len(query.names) > MAX_FILTERED_NAMES:
+        raise InvalidRequest(f"At most {MAX_FILTERED_NAMES} function names can be asked for.")
+    for name in query.names:
+        checked_text("A function name", name)
