@@ -19,6 +19,7 @@ from soloist.core.status import RuntimeStatus
 from soloist.stores import MemoryState, MemoryStore
 from soloist.testing import JumpClock
 from soloist.webapi import BASE_PATH, Links, LocalDoor, Management, ManagementApp, ManagementRoute
+from tests.webapi.live import LiveHub
 
 ORIGIN = "http://hub.example:7071"
 MAX_BODY_BYTES = 4096
@@ -196,5 +197,13 @@ def hub() -> Iterator[Hub]:
 def open_hub() -> Iterator[Hub]:
     """A hub without keys, behind a proxy that it trusts."""
     made = Hub(system_key=None, trusts_forwarded_host=True)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def live() -> Iterator[LiveHub]:
+    """A hub that is run by a host."""
+    made = LiveHub()
     yield made
     made.close()

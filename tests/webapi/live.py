@@ -177,7 +177,7 @@ class LiveHub:
 
     def close(self) -> None:
         """Stop the host and the event loop."""
-        self.run(self._let(self._engine.stop))
+        self.happen(self._engine.stop)
         self._runner.close()
 
     def send(self, method: str, path: str, **options: Any) -> httpx.Response:
@@ -192,7 +192,8 @@ class LiveHub:
             async with httpx.AsyncClient(transport=transport) as caller:
                 return await caller.request(method, url, **options)
 
-        return self.run(self._let(exchange))
+        answer: httpx.Response = self.happen(exchange)
+        return answer
 
     def ask(self, method: str, target: str, data: str | None = None) -> tuple[int, Any]:
         """Call as a durable client does; return the body as the SDK reads it."""
@@ -200,7 +201,7 @@ class LiveHub:
         async def exchange() -> tuple[int, str | None]:
             return await self.local.management(method, target, data)
 
-        status, body = self.run(self._let(exchange))
+        status, body = self.happen(exchange)
         return status, None if body is None else json.loads(body)
 
     def status(self, instance_id: str) -> InstanceRecord:
@@ -208,8 +209,12 @@ class LiveHub:
         return self.run(self.client.status(instance_id))
 
     def pass_time(self, seconds: float) -> None:
-        """Let time pass."""
-        self.run(self.clock.jump(seconds, step_seconds=seconds))
+        """Let time pass, in steps in which the host can renew its leases."""
+        self.run(self.clock.jump(seconds, step_seconds=5.0))
+
+    def happen(self, call: Callable[[], Any]) -> Any:
+        """Await something, and let what it sets off happen."""
+        return self.run(self._let(call))
 
     async def _let(self, happen: Callable[[], Any]) -> Any:
         task = asyncio.ensure_future(happen())

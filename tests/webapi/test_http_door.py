@@ -55,7 +55,7 @@ def test_other_paths_of_the_application_are_left_alone(hub: Any) -> None:
 @pytest.mark.parametrize(
     ("method", "path"),
     [("GET", "instances"), ("GET", "nothing/at/all"), ("POST", "orchestrators/Job"), ("GET", ""),
-     ("DELETE", "instances/one"), ("PATCH", "%FF"), ("POST", "instances/one/rewind")],
+     ("DELETE", "instances/one"), ("GET", "openapi.json"), ("PATCH", "%FF"), ("POST", "instances/one/rewind")],
 )  # fmt: skip
 def test_without_the_key_every_path_is_an_empty_401(hub: Any, method: str, path: str) -> None:
     hub.is_authorised = False

@@ -18,7 +18,7 @@ from soloist.core.ids import (
     timer_function,
 )
 from soloist.core.instances import DEFAULT_PAGE_SIZE, InstanceQuery, InstanceRecord
-from soloist.errors import InstanceNotFound
+from soloist.errors import InstanceNotFound, InvalidRequest
 
 _MAX_EMPTY_PAGES = 20
 
@@ -134,10 +134,17 @@ class EntityVerbs(Verbs):
         self._wakeups.replaced(record.generation)
 
     def _addressed_entity(self, instance_id: str) -> str:
-        """Return the id under which an entity is kept; a timer is none."""
-        if timer_function(instance_id) is not None:
-            raise InstanceNotFound(instance_id)
-        return str(check_entity_id(instance_id, self._max_instance_id_length))
+        """Return the id under which an entity is kept; a timer is none.
+
+        Raises:
+            InstanceNotFound: no entity can have it.
+        """
+        if timer_function(instance_id) is None:
+            try:
+                return str(check_entity_id(instance_id, self._max_instance_id_length))
+            except InvalidRequest:
+                pass
+        raise InstanceNotFound(instance_id)
 
     def _entity_id(self, name: str, key: str) -> EntityId:
         return entity_id(name, key, self._max_instance_id_length)

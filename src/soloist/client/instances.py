@@ -105,10 +105,7 @@ class InstanceVerbs(EntityVerbs):
         """
         checked_text("The instance ID", instance_id)
         if is_entity_id(instance_id):
-            try:
-                instance_id = self._addressed_entity(instance_id)
-            except InvalidRequest:
-                raise InstanceNotFound(instance_id) from None
+            instance_id = self._addressed_entity(instance_id)
         record = await self._store.read(instance_id)
         if record is None:
             raise InstanceNotFound(instance_id)
@@ -209,7 +206,6 @@ class InstanceVerbs(EntityVerbs):
         """Remove a finished instance with its history, or an entity.
 
         Raises:
-            InvalidRequest: no entity can be called that.
             InstanceNotFound: there is none of that id.
             InstanceUnfinished: it has not ended.
         """
