@@ -19,6 +19,7 @@ from soloist.core.status import RuntimeStatus
 from soloist.stores import MemoryState, MemoryStore
 from soloist.testing import JumpClock
 from soloist.webapi import BASE_PATH, Links, LocalDoor, Management, ManagementApp, ManagementRoute
+from tests.webapi.live import LiveHub
 
 ORIGIN = "http://hub.example:7071"
 MAX_BODY_BYTES = 4096
@@ -51,6 +52,18 @@ class App:
         return ("Job", "Other")
 
 
+class Entities:
+    """The entity functions of the app."""
+
+    def resolve(self, name: str) -> str | None:
+        """Compare without case."""
+        return "Counter" if name.lower() == "counter" else None
+
+    def names(self) -> tuple[str, ...]:
+        """Return the only one."""
+        return ("Counter",)
+
+
 class Hub:
     """Everything between a caller and the store."""
 
@@ -64,7 +77,11 @@ class Hub:
             MemoryState(), task_hub="TestHub", clock=self.clock, lease_seconds=3600
         )
         self.client = Client(
-            self.store, self.clock, orchestrators=App(), max_payload_bytes=MAX_BODY_BYTES
+            self.store,
+            self.clock,
+            orchestrators=App(),
+            entities=Entities(),
+            max_payload_bytes=MAX_BODY_BYTES,
         )
         self.is_authorised = True
         self.asked: list[tuple[dict[str, str], dict[str, str]]] = []
@@ -180,5 +197,13 @@ def hub() -> Iterator[Hub]:
 def open_hub() -> Iterator[Hub]:
     """A hub without keys, behind a proxy that it trusts."""
     made = Hub(system_key=None, trusts_forwarded_host=True)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def live() -> Iterator[LiveHub]:
+    """A hub that is run by a host."""
+    made = LiveHub()
     yield made
     made.close()

@@ -15,13 +15,15 @@ from soloist.core.status import RuntimeStatus
 METHODS = st.sampled_from(["GET", "POST", "DELETE"])
 WORDS = [
     "instances", "orchestrators", "entities", "Job", "one", "two", "raiseEvent", "terminate",
-    "rewind", "makeprimary", "", "..", "@x", "a/b", "%", "+", "\x00", "é",
+    "rewind", "makeprimary", "", "..", "@x", "a/b", "%", "+", "\x00", "é", "counter", "@counter@a",
+    "@@timer@x", "suspend", "restart", "openapi.json",
 ]  # fmt: skip
 SEGMENT = st.one_of(st.sampled_from(WORDS), st.text(max_size=20))
 NAMES = st.sampled_from(
     ["showHistory", "showInput", "showHistoryOutput", "createdTimeFrom", "createdTimeTo", "top",
      "runtimeStatus", "instanceIdPrefix", "timeout", "pollingInterval", "ifExists", "version",
-     "reason", "taskHub", "x"]
+     "reason", "taskHub", "x", "name", "recursive", "signalTime", "op", "fetchState",
+     "lastOperationTimeFrom", "restartWithNewInstanceId"]
 )  # fmt: skip
 VALUES = st.one_of(
     st.sampled_from(["true", "1", "-1", "1e9", "TestHub", "2024-01-01", "0001-01-01T00:00+23:59",
@@ -38,7 +40,10 @@ BODIES = st.one_of(
 )
 PATHS = st.one_of(
     st.lists(SEGMENT, min_size=1, max_size=5),
-    st.tuples(st.just("instances"), SEGMENT, st.sampled_from(["terminate", "restart"])).map(list),
+    st.tuples(
+        st.just("instances"), SEGMENT, st.sampled_from(["terminate", "restart", "rewind"])
+    ).map(list),
+    st.tuples(st.just("entities"), st.just("counter"), SEGMENT).map(list),
     st.tuples(st.just("orchestrators"), st.just("Job"), SEGMENT).map(list),
     st.tuples(st.just("instances"), SEGMENT).map(list),
 )
@@ -81,7 +86,7 @@ def test_over_http(
     fields = "&".join(f"{n}={quote_from_bytes(v.encode(errors='replace'))}" for n, v in query)
     target = "/".join(quote(each, safe="").replace(".", "%2E") for each in path)
     answer = busy.send(method, f"{target}?{fields}", content=body, headers=headers)
-    assert answer.status_code < 500 or answer.status_code == 501
+    assert answer.status_code < 500
     if answer.content:
         json.loads(answer.content, parse_constant=lambda name: pytest.fail(name))
 
@@ -94,7 +99,7 @@ def test_through_the_local_door(
     busy: Any, method: str, path: list[str], query: str, data: str | None
 ) -> None:
     status, body = busy.ask(method, "/".join(path) + (f"?{query}" if query else ""), data)
-    assert status < 500 or status == 501
+    assert status < 500
     if body is not None:
         json.loads(body, parse_constant=lambda name: pytest.fail(name))
 

@@ -21,8 +21,8 @@ from soloist.core.events import (
 )
 from soloist.core.failures import FailureDetails
 from soloist.core.status import RuntimeStatus
+from soloist.webapi.history_reports import history_report
 from soloist.webapi.json_text import write_json
-from soloist.webapi.reports import history_report
 
 AT = datetime(2026, 1, 5, 9, 30, 1, 765_400, tzinfo=UTC)
 LATER = AT + timedelta(seconds=1)

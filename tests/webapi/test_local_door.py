@@ -98,19 +98,6 @@ def test_too_much_data_is_413(hub: Any) -> None:
     assert "8002 bytes" in json.loads(body)["ExceptionMessage"]
 
 
-def test_what_this_version_lacks_is_501(hub: Any) -> None:
-    for method, target in (
-        ("POST", "entities/counter/a?op=add"),
-        ("GET", "entities/counter/a"),
-        ("POST", "instances/one/suspend?reason=x"),
-        ("POST", "instances/one/restart?restartWithNewInstanceId=true"),
-        ("DELETE", "instances/?createdTimeFrom=1-01-01T00:00:00.000000Z"),
-    ):
-        status, body = hub.ask(method, target, None)
-        assert status == 501
-        assert "is not supported by this version of Soloist." in json.loads(body)["Message"]
-
-
 def test_too_much_data_is_413_even_where_data_is_ignored(hub: Any) -> None:
     started(hub, "one")
     assert hub.ask("POST", "instances/one/terminate?reason=x", "1" * 5000)[0] == 413

@@ -120,7 +120,7 @@ def test_there_is_no_output_before_the_end(hub: Any) -> None:
     assert hub.send("GET", "instances/one").json()["output"] is None
 
 
-@pytest.mark.parametrize("instance_id", ["@e@k", "a%00b", "a%2Fb", "x" * 257])
+@pytest.mark.parametrize("instance_id", ["@@timer@f", "@e", "a%00b", "a%2Fb", "x" * 257])
 def test_an_id_that_no_instance_can_have_is_not_looked_up(hub: Any, instance_id: str) -> None:
     async def read(_instance_id: str) -> Any:
         raise AssertionError("the store was asked")

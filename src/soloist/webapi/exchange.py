@@ -20,6 +20,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
     ``segments`` are the decoded parts of the path below the API's base. ``base_url`` is how the
     caller reaches that base, ``url`` what it asked for, unchanged. Header names are lower-case.
+    ``is_local`` says that a durable client of the app's own functions asks.
     """
 
     method: str
@@ -29,6 +30,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     query: Query = msgspec.field(default_factory=Query)
     headers: Mapping[str, str] = _NO_HEADERS
     body: bytes = b""
+    is_local: bool = False
 
 
 class Response(msgspec.Struct, frozen=True):

@@ -26,7 +26,6 @@ UNAUTHORISED = Response(401)
 _ARGUMENT = "System.ArgumentException"
 _EXISTS = "DurableTask.Core.Exceptions.OrchestrationAlreadyExistsException"
 _FAILURE = "System.Exception"
-_UNSUPPORTED = "System.NotSupportedException"
 _RETRY_AFTER_SECONDS = 1
 
 
@@ -83,7 +82,7 @@ def refusal(error: SoloistError) -> Response:
     return json_response(fault.status, full_body(str(error), fault.exception_type), headers)
 
 
-def conflict(error: InstanceExists, status_uri: str) -> Response:
+def conflict(error: InstanceExists, status_uri: str, text: str | None = None) -> Response:
     """Return the answer to a start that met an instance: its state and where to follow it.
 
     The four keys of every error come first, and their text is that of Durable Functions, because
@@ -93,7 +92,7 @@ def conflict(error: InstanceExists, status_uri: str) -> Response:
     return json_response(
         _FAULTS[error.kind].status,
         {
-            **full_body(str(error), _EXISTS),
+            **full_body(str(error) if text is None else text, _EXISTS),
             "instanceId": error.instance_id,
             "runtimeStatus": error.status,
             "createdTime": whole_seconds(created_at) if created_at else error.created_at,
@@ -102,16 +101,9 @@ def conflict(error: InstanceExists, status_uri: str) -> Response:
     )
 
 
-def invalid(text: str) -> Response:
-    """Return the answer to a call that is malformed."""
-    return json_response(400, full_body(text, _ARGUMENT))
-
-
-def unsupported(operation: str) -> Response:
-    """Return the answer to an operation which the protocol has and this version has not."""
-    text = f"The operation '{operation}' is not supported by this version of Soloist."
-    _log.warning(text)  # the Python SDK drops the body of a 501, so the log must tell
-    return json_response(501, full_body(text, _UNSUPPORTED))
+def invalid(text: str, status: int = 400) -> Response:
+    """Return the answer to a call that is malformed, or that is refused in so many words."""
+    return json_response(status, full_body(text, _ARGUMENT))
 
 
 def breakdown(error: Exception) -> Response:

@@ -24,8 +24,10 @@ _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 
 
-def body_text(body: bytes) -> str | None:
+def body_text(body: bytes, complaint: str = INVALID_JSON) -> str | None:
     """Return a request's body as the text to be stored, ``None`` when there is none.
+
+    ``complaint`` is what a refusal begins with.
 
     Raises:
         InvalidRequest: it is not one JSON value in UTF-8, or nests too deep.
@@ -36,15 +38,15 @@ def body_text(body: bytes) -> str | None:
     try:
         text = body.decode()
     except UnicodeDecodeError as error:
-        raise InvalidRequest(f"{INVALID_JSON}: it is not UTF-8 (byte {error.start}).") from error
+        raise InvalidRequest(f"{complaint}: it is not UTF-8 (byte {error.start}).") from error
     if nesting_depth(body) > MAX_NESTING_DEPTH:
         raise InvalidRequest(
-            f"{INVALID_JSON}: it nests deeper than {MAX_NESTING_DEPTH} arrays and objects."
+            f"{complaint}: it nests deeper than {MAX_NESTING_DEPTH} arrays and objects."
         )
     try:
         msgspec.json.decode(body, type=msgspec.Raw)
     except msgspec.DecodeError as error:
-        raise InvalidRequest(f"{INVALID_JSON}: {error}.") from error
+        raise InvalidRequest(f"{complaint}: {error}.") from error
     return text
 
 

@@ -1,12 +1,13 @@
 """The local door: the management API for durable clients inside the app's own functions.
 
 The client of ``azure-functions-durable`` pastes ids and names raw into its URLs and quotes only
-``version`` and ``reason``; what it sends is read by the same rule, so that ``50%`` and ``a+b``
+``version`` and, but for a rewind, ``reason``; what it sends is read by the same rule, so that ``50%`` and ``a+b``
 are ids like any other.
 """
 
 from __future__ import annotations
 
+import re
 from urllib.parse import unquote
 
 from soloist.errors import InvalidRequest
@@ -21,6 +22,16 @@ _QUOTED_BY_THE_CLIENT = frozenset({"version", "reason"})
 _NOUNS = frozenset({"orchestrators", "instances", "entities"})
 _HEADERS = {"content-type": "application/json"}
 _VERBS = frozenset({"GET", "POST", "DELETE"})
+
+# Where free text is pasted in raw, what the client puts around it says where the text ends.
+_RAW_QUERIES = {
+    "rewind": re.compile(
+        r"reason=(?P<text>.*?)(?P<rest>(?:&taskHub=[^&]*)?(?:&connection=[^&]*)?)", re.DOTALL
+    ),
+    "entities": re.compile(
+        r"(?P<rest>(?:taskHub=[^&]*&)?(?:connectionName=[^&]*&)?)op=(?P<text>.*)", re.DOTALL
+    ),
+}
 
 
 class LocalDoor:
@@ -51,6 +62,7 @@ class LocalDoor:
 
     def _request(self, method: str, target: str, data: str | None) -> Request:
         path, _, query = target.partition("?")
+        segments = tuple(path.rstrip("/").split("/"))
         try:
             target.encode()
             body = b"" if data is None else data.encode()
@@ -58,13 +70,23 @@ class LocalDoor:
             raise InvalidRequest("The call holds half a surrogate pair.") from None
         return Request(
             method=method.upper(),
-            segments=tuple(path.rstrip("/").split("/")),
+            segments=segments,
             base_url=self._base_url,
             url=f"{self._base_url}/{target}",
-            query=Query(_fields(query)),
+            query=Query(_query_fields(segments, query)),
             headers=_HEADERS,
             body=body,
+            is_local=True,
         )
+
+
+def _query_fields(segments: tuple[str, ...], query: str) -> list[tuple[str, str]]:
+    for place, name in ((-1, "rewind"), (0, "entities")):
+        match = _RAW_QUERIES[name].fullmatch(query)
+        if segments[place].lower() == name and match is not None:
+            field = ("reason" if name == "rewind" else "op", match["text"])
+            return [field, *_fields(match["rest"].strip("&"))]
+    return _fields(query)
 
 
 def _fields(query: str) -> list[tuple[str, str]]:

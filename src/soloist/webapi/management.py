@@ -43,8 +43,6 @@ class Management:
         match = find_route(request.method, request.segments)
         if match is None or not self._is_ours(request.query.text("taskHub")):
             return faults.NOT_FOUND
-        if match.route.handler is None:
-            return faults.unsupported(match.route.operation)
         if len(request.body) > self.max_body_bytes:
             raise PayloadTooLarge("The request's body", len(request.body), self.max_body_bytes)
         return await match.route.handler(self._operations, request, match.parameters)

@@ -70,10 +70,15 @@ class Query:
         text = (self.text(name) or "").strip()
         return parse_instant(text) if text else None
 
+    def texts(self, name: str) -> tuple[str, ...]:
+        """Return the values listed by commas or repetition, without empty ones."""
+        values = ",".join(self._values.get(name.lower(), ())).split(",")
+        return tuple(dict.fromkeys(each.strip() for each in values if each.strip()))
+
     def statuses(self, name: str) -> frozenset[RuntimeStatus]:
         """Return the statuses listed by commas or repetition; unknown names are skipped."""
-        names = ",".join(self._values.get(name.lower(), ())).lower().split(",")
-        return frozenset(_STATUSES[each.strip()] for each in names if each.strip() in _STATUSES)
+        names = (each.lower() for each in self.texts(name))
+        return frozenset(_STATUSES[each] for each in names if each in _STATUSES)
 
 
 def parse_instant(text: str) -> datetime | None:

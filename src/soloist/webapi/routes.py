@@ -1,4 +1,7 @@
-"""Routes: every path and verb of the Durable Functions HTTP API reference, as one table."""
+"""Routes: every path and verb of the Durable Functions HTTP API reference, as one table.
+
+The document of the API (``openapi``) is made from it.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +9,22 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from soloist.webapi.exchange import Request, Response
-from soloist.webapi.operations import Operations, Parameters
+from soloist.webapi.entity_operations import Parameters
+from soloist.webapi.exchange import Request, Response, json_response
+from soloist.webapi.openapi import Endpoint, document
+from soloist.webapi.operations import Operations
 
 Handler = Callable[[Operations, Request, Parameters], Awaitable[Response]]
 
 
 class Route(msgspec.Struct, frozen=True):
-    """One verb on one path. ``handler`` is ``None`` where this version has nothing to offer."""
+    """One verb on one path. ``operation`` is its name in the API's document."""
 
     method: str
-    path: tuple[str, ...]
+    path: str
     operation: str
-    handler: Handler | None = None
+    handler: Handler
+    segments: tuple[str, ...]
 
 
 class Match(msgspec.Struct, frozen=True):
@@ -28,34 +34,42 @@ class Match(msgspec.Struct, frozen=True):
     parameters: dict[str, str]
 
 
-def _route(method: str, path: str, operation: str, handler: Handler | None = None) -> Route:
-    return Route(method, tuple(path.split("/")), operation, handler)
+async def _describe(_operations: Operations, request: Request, _parameters: Parameters) -> Response:
+    endpoints = (Endpoint(each.method, each.path, each.operation) for each in ROUTES)
+    return json_response(200, document(endpoints, request.base_url))
 
 
-_INSTANCE = "instances/{instance_id}"
-_ENTITY = "entities/{entity_name}/{entity_key}"
+def _route(method: str, path: str, operation: str, handler: Handler) -> Route:
+    segments = (each if each.startswith("{") else each.lower() for each in path.split("/"))
+    return Route(method, path, operation, handler, tuple(segments))
+
+
+_INSTANCE = "instances/{instanceId}"
+_ENTITIES = "entities/{entityName}"
+_ENTITY = "entities/{entityName}/{entityKey}"
 
 ROUTES = (
-    _route("POST", "orchestrators/{function_name}", "start", Operations.start),
-    _route("POST", "orchestrators/{function_name}/{instance_id}", "start", Operations.start),
-    _route("GET", "instances", "list", Operations.list),
-    _route("DELETE", "instances", "purge many instances"),
-    _route("GET", _INSTANCE, "get status", Operations.status),
-    _route("DELETE", _INSTANCE, "purge", Operations.purge),
-    _route("POST", f"{_INSTANCE}/raiseevent/{{event_name}}", "raise event", Operations.raise_event),
+    _route("POST", "orchestrators/{functionName}", "start", Operations.start),
+    _route("POST", "orchestrators/{functionName}/{instanceId}", "startAs", Operations.start),
+    _route("GET", "instances", "listInstances", Operations.list),
+    _route("DELETE", "instances", "purgeInstances", Operations.purge_many),
+    _route("GET", _INSTANCE, "getStatus", Operations.status),
+    _route("DELETE", _INSTANCE, "purgeInstance", Operations.purge),
+    _route("POST", f"{_INSTANCE}/raiseEvent/{{eventName}}", "raiseEvent", Operations.raise_event),
     _route("POST", f"{_INSTANCE}/terminate", "terminate", Operations.terminate),
-    _route("POST", f"{_INSTANCE}/suspend", "suspend"),
-    _route("POST", f"{_INSTANCE}/resume", "resume"),
-    _route("POST", f"{_INSTANCE}/rewind", "rewind"),
-    _route("POST", f"{_INSTANCE}/restart", "restart"),
-    _route("GET", "entities", "list entities"),
-    _route("GET", "entities/{entity_name}", "list entities"),
-    _route("GET", _ENTITY, "read entity state"),
-    _route("POST", _ENTITY, "signal entity"),
-    _route("POST", "entities/{entity_name}", "signal entity"),
-    _route("DELETE", _ENTITY, "delete entity"),
-    _route("DELETE", "entities/{entity_name}", "delete entity"),
-    _route("POST", "makeprimary", "make primary"),
+    _route("POST", f"{_INSTANCE}/suspend", "suspend", Operations.suspend),
+    _route("POST", f"{_INSTANCE}/resume", "resume", Operations.resume),
+    _route("POST", f"{_INSTANCE}/rewind", "rewind", Operations.rewind),
+    _route("POST", f"{_INSTANCE}/restart", "restart", Operations.restart),
+    _route("GET", "entities", "listEntities", Operations.list_entities),
+    _route("GET", _ENTITIES, "listEntitiesOfName", Operations.list_entities),
+    _route("POST", _ENTITIES, "signalEntityWithoutKey", Operations.signal_entity),
+    _route("DELETE", _ENTITIES, "deleteEntityWithoutKey", Operations.delete_entity),
+    _route("GET", _ENTITY, "readEntity", Operations.read_entity),
+    _route("POST", _ENTITY, "signalEntity", Operations.signal_entity),
+    _route("DELETE", _ENTITY, "deleteEntity", Operations.delete_entity),
+    _route("POST", "makeprimary", "makePrimary", Operations.make_primary),
+    _route("GET", "openapi.json", "describe", _describe),
 )
 
 
@@ -65,8 +79,8 @@ def find_route(method: str, segments: tuple[str, ...]) -> Match | None:
     Fixed segments are compared without case. No placeholder takes an empty value.
     """
     for route in ROUTES:
-        if route.method == method and len(route.path) == len(segments):
-            parameters = _fill(route.path, segments)
+        if route.method == method and len(route.segments) == len(segments):
+            parameters = _fill(route.segments, segments)
             if parameters is not None:
                 return Match(route, parameters)
     return None
