@@ -94,7 +94,7 @@ def test_keys_are_blotted_out_wherever_they_stand(kind: type[io.StringIO], as_js
 
 
 def test_the_code_of_a_link_is_blotted_out_whole() -> None:
-    code = link_code(link_secret("k"), "Hub", "get status", "one")
+    code = link_code(link_secret("k"), "Hub", "getStatus", "one")
     link = f"http://h/instances/one?taskHub=Hub&code={code}&showInput=false"
     assert without_secrets(link) == "http://h/instances/one?taskHub=Hub&code=***&showInput=false"
 

@@ -15,11 +15,11 @@ from collections.abc import Mapping
 from urllib.parse import quote
 
 LINK_OPERATIONS = {
-    "statusQueryGetUri": "get status",
-    "sendEventPostUri": "raise event",
+    "statusQueryGetUri": "getStatus",
+    "sendEventPostUri": "raiseEvent",
     "terminatePostUri": "terminate",
     "rewindPostUri": "rewind",
-    "purgeHistoryDeleteUri": "purge",
+    "purgeHistoryDeleteUri": "purgeInstance",
     "restartPostUri": "restart",
     "suspendPostUri": "suspend",
     "resumePostUri": "resume",

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 import httpx
 import pytest
@@ -147,8 +147,15 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 def managed(path: tuple[str, ...]) -> str:
     """Return a path of the management API with its placeholders filled."""
-    filled = {"{instance_id}": httpx.URL(f"/{TARGET.replace('%', '%25')}").raw_path.decode()[1:]}
-    return f"{BASE_PATH}/" + "/".join(filled.get(each, each.strip("{}")) for each in path)
+    filled = [each.strip("{}") for each in path]
+    if names_instance(path):
+        filled[1] = quote(TARGET)
+    return f"{BASE_PATH}/" + "/".join(filled)
+
+
+def names_instance(path: tuple[str, ...]) -> bool:
+    """Whether a route is about one instance."""
+    return path[0] == "instances" and len(path) > 1
 
 
 @pytest.mark.parametrize("place", ["header", "query"])
@@ -162,11 +169,16 @@ def test_the_management_api_opens_to_its_keys_and_to_each_link_by_its_own_code(
     site: Site, method: str, path: tuple[str, ...], operation: str, kind: str, place: str
 ) -> None:
     answer = site.send(method, managed(path), **{place: site.credential(kind)})
-    is_meant = kind == HERE + operation and "{instance_id}" in path
+    is_meant = kind == HERE + operation and names_instance(path)
     is_open = kind in ("master", "system") or is_meant
     assert (answer.status_code != 401) == is_open
     if not is_open:
         assert answer.content == b""
+
+
+def test_every_link_has_its_route() -> None:
+    routes = {route.operation for route in ROUTES if names_instance(route.path)}
+    assert set(OPERATIONS) <= routes
 
 
 FUNCTIONS = {
@@ -188,7 +200,7 @@ def test_a_function_opens_to_the_keys_of_its_level(
     assert answer.status_code in (200, 401)
 
 
-@pytest.mark.parametrize("kind", ["none", "wrong", "host", "Hello's own", HERE + "get status"])
+@pytest.mark.parametrize("kind", ["none", "wrong", "host", "Hello's own", HERE + "getStatus"])
 @pytest.mark.parametrize("path", ["", "/nothing", "/instances/a%20target%20%25/more", "/%FF"])
 def test_without_the_key_an_unknown_path_looks_like_any_other(
     site: Site, path: str, kind: str
@@ -201,8 +213,8 @@ def test_without_the_key_an_unknown_path_looks_like_any_other(
 @pytest.mark.parametrize(
     ("path", "right"),
     [
-        (managed(("instances", "{instance_id}")), "system"),
-        (managed(("instances", "{instance_id}")), HERE + "get status"),
+        (managed(("instances", "{id}")), "system"),
+        (managed(("instances", "{id}")), HERE + "getStatus"),
         ("/api/hello", "Hello's own"),
     ],
 )
@@ -215,8 +227,8 @@ def test_the_header_wins_over_the_query(site: Site, path: str, right: str) -> No
 
 @pytest.mark.parametrize("place", ["header", "query"])
 def test_a_spoilt_code_opens_nothing(site: Site, place: str) -> None:
-    code = site.credential(HERE + "get status") or ""
-    path = managed(("instances", "{instance_id}"))
+    code = site.credential(HERE + "getStatus") or ""
+    path = managed(("instances", "{id}"))
     assert site.send("GET", path, **{place: code}).status_code == 404
     swapped = code[:-1] + ("A" if code[-1] != "A" else "B")
     for spoilt in (swapped, code[:-1], f"{code}=", code * 50, code.upper(), code[3:], "s1."):
@@ -226,8 +238,8 @@ def test_a_spoilt_code_opens_nothing(site: Site, place: str) -> None:
 
 def test_the_code_of_another_hub_opens_nothing(site: Site) -> None:
     secret = link_secret(site.host.keys.system_key() or "")
-    code = link_code(secret, "OtherHub", "get status", TARGET)
-    assert site.send("GET", managed(("instances", "{instance_id}")), query=code).status_code == 401
+    code = link_code(secret, "OtherHub", "getStatus", TARGET)
+    assert site.send("GET", managed(("instances", "{id}")), query=code).status_code == 401
 
 
 def links_of(site: Site, maker: str, instance_id: str) -> dict[str, str]:

@@ -81,7 +81,7 @@ def test_links_are_signed_with_the_key_of_the_binding_at_hand(transport: Transpo
     second = client_of(transport, "second").create_http_management_payload("one")
     for key, links in (("first", first), ("second", second)):
         code = code_in(links["purgeHistoryDeleteUri"])
-        assert code_opens(link_secret(key), "MyHub", "purge", "one", code)
+        assert code_opens(link_secret(key), "MyHub", "purgeInstance", "one", code)
 
 
 def test_without_keys_links_carry_no_code(transport: Transport) -> None:

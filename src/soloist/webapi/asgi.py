@@ -27,6 +27,7 @@ MAX_QUERY_FIELDS = 200
 _AUTHORITY = re.compile(r"[A-Za-z0-9._~\-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
 _SCHEMES = ("http", "https")
 _PREFIX = tuple(BASE_PATH.strip("/").split("/"))
+_INSTANCES = "instances"  # what follows it in a path is an instance's id
 _OUR_OWN_NAME = "localhost"
 
 
@@ -156,9 +157,10 @@ def _asked(
     method: str, segments: tuple[str, ...] | None, headers: Mapping[str, str], query: Query
 ) -> AccessRequest:
     match = None if segments is None else find_route(method, segments)
-    if match is None:
+    if segments is None or match is None:
         return AccessRequest(headers, query.first_values())
-    instance_id = match.parameters.get("instance_id")
+    is_instances = len(segments) > 1 and segments[0].lower() == _INSTANCES
+    instance_id = segments[1] if is_instances else None
     return AccessRequest(headers, query.first_values(), match.route.operation, instance_id)
 
 
