@@ -90,7 +90,6 @@ def test_ids_are_escaped_as_dotnet_does_but_for_the_space() -> None:
         ("DELETE", "Instances/one/", "purgeInstance", "one"),
         ("POST", "instances/a%20b%25/RaiseEvent/go", "raiseEvent", "a b%"),
         ("POST", "instances/a%2Fb/terminate", "terminate", "a/b"),
-        ("GET", "instances", "list", None),
         ("HEAD", "instances/one", None, None),
         ("GET", "instances/%FF", None, None),
         ("POST", "instances/one/terminate/more", None, None),
@@ -102,3 +101,10 @@ def test_the_judge_is_told_operation_and_instance(
     hub.access = Access.NONE
     assert hub.send(method, path).status_code == 401
     assert (hub.asked[-1].operation, hub.asked[-1].instance_id) == (operation, instance_id)
+
+
+def test_the_judge_is_told_of_no_instance_where_the_path_names_none(hub: Any) -> None:
+    for method, path in (("GET", "instances"), ("POST", "orchestrators/Job/one")):
+        hub.send(method, path)
+        assert hub.asked[-1].operation is not None
+        assert hub.asked[-1].instance_id is None
