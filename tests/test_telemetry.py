@@ -10,7 +10,9 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
+from soloist.functions.binding import ClientBinding
 from soloist.telemetry import configure_logging, logger, without_secrets
+from soloist_worker.links import link_code, link_secret
 
 
 @pytest.fixture(autouse=True)
@@ -89,6 +91,18 @@ def test_keys_are_blotted_out_wherever_they_stand(kind: type[io.StringIO], as_js
         log.exception("It failed")
     assert "s3cret" not in stream.getvalue()
     assert stream.getvalue().count("***") == 6
+
+
+def test_the_code_of_a_link_is_blotted_out_whole() -> None:
+    code = link_code(link_secret("k"), "Hub", "getStatus", "one")
+    link = f"http://h/instances/one?taskHub=Hub&code={code}&showInput=false"
+    assert without_secrets(link) == "http://h/instances/one?taskHub=Hub&code=***&showInput=false"
+
+
+def test_the_key_in_a_client_binding_is_blotted_out() -> None:
+    binding = ClientBinding("Hub", lambda: "s3cret").text("http://h")
+    assert "s3cret" not in without_secrets(binding)
+    assert json.loads(without_secrets(binding))["requiredQueryStringParameters"] == "code=***"
 
 
 def test_libraries_log_in_the_same_shape() -> None:

@@ -24,22 +24,26 @@ from soloist.core.policy import StartPolicy
 from soloist.engine import DrainProgress, Engine, EngineSettings
 from soloist.errors import SettingsError
 from soloist.functions.binding import DEFAULT_CONNECTION_NAME, ClientBinding
+from soloist.functions.cabinet import KeyCabinet
 from soloist.functions.catalogue import Catalogue
 from soloist.functions.hostjson import HostJson, read_host_json
 from soloist.functions.http import DEFAULT_TIMEOUT_SECONDS, HttpLimits, HttpTriggers
 from soloist.functions.inprocess import in_process_links
-from soloist.functions.keys import (
-    DURABLE_KEY_NAME,
-    SYSTEM,
-    KeyRing,
-    ensure_keys,
-    presented_key,
-)
+from soloist.functions.keys import ensure_keys, presented_key
 from soloist.functions.localsettings import LocalSettings, merged, read_local_settings
 from soloist.functions.processes import child_environment, find_python, process_links
 from soloist.functions.workers import WorkerPool
 from soloist.stores import store_at
-from soloist.webapi import Links, LocalDoor, Management, ManagementApp, ManagementRoute
+from soloist.webapi import (
+    Access,
+    AccessRequest,
+    Authorise,
+    Links,
+    LocalDoor,
+    Management,
+    ManagementApp,
+    ManagementRoute,
+)
 from soloist.wire import Load
 
 DEFAULT_HOST = "127.0.0.1"
@@ -170,7 +174,7 @@ class Host:
         engine: Engine,
         client: Client,
         catalogue: Catalogue,
-        keys: KeyRing,
+        keys: KeyCabinet,
         web: Starlette,
     ) -> None:
         self.files = files
@@ -193,6 +197,7 @@ class Host:
         try:
             await self._engine.stop(drain_seconds, report)
         finally:
+            await self.keys.close()
             await self.workers.close()
             await self._store.close()
 
@@ -233,7 +238,6 @@ async def _assemble(
 ) -> Host:
     clock = SystemClock()
     host_json = files.host_json
-    keys = await _keys(options, store, clock)
     await workers.start()
     catalogue = Catalogue(
         workers.functions,
@@ -252,18 +256,17 @@ async def _assemble(
         max_payload_bytes=options.max_payload_bytes,
     )
     connection = host_json.connection_name or DEFAULT_CONNECTION_NAME
-    system_key = keys.value(SYSTEM, DURABLE_KEY_NAME)
-    management = Management(
-        client,
-        Links(task_hub=task_hub, connection=connection, system_key=system_key),
-        max_body_bytes=options.max_payload_bytes,
-    )
+    keys = await _keys(options, store, clock, catalogue)
+    links = Links(task_hub=task_hub, connection=connection, system_key=keys.system_key)
+    management = Management(client, links, max_body_bytes=options.max_payload_bytes)
     port = options.port or DEFAULT_PORT
     door = LocalDoor(management, origin=origin or f"http://{options.host}:{port}")
     workers.answer_clients(door.management)
-    binding = ClientBinding(task_hub, system_key, connection_name=connection)
+    binding = ClientBinding(task_hub, keys.system_key, connection_name=connection)
     triggers = _triggers(catalogue, workers, keys, binding, host_json)
+    web = _web(management, triggers, _authorise(keys, links), host_json)
     await engine.start()
+    keys.keep_up(store, clock)
     return Host(
         files=files,
         store_url=url,
@@ -274,14 +277,14 @@ async def _assemble(
         client=client,
         catalogue=catalogue,
         keys=keys,
-        web=_web(management, triggers, keys, host_json),
+        web=web,
     )
 
 
 def _triggers(
     catalogue: Catalogue,
     workers: WorkerPool,
-    keys: KeyRing,
+    keys: KeyCabinet,
     binding: ClientBinding,
     host_json: HostJson,
 ) -> HttpTriggers:
@@ -296,20 +299,40 @@ def _triggers(
     )
 
 
-async def _keys(options: HostOptions, store: Store, clock: Clock) -> KeyRing:
+async def _keys(
+    options: HostOptions, store: Store, clock: Clock, catalogue: Catalogue
+) -> KeyCabinet:
     enforces = options.enforces_keys
     if enforces is None:
         enforces = not is_loopback(options.host)
-    return await ensure_keys(store, clock.now()) if enforces else KeyRing(is_enforced=False)
+    if not enforces:
+        return KeyCabinet()
+    return KeyCabinet(await ensure_keys(store, clock.now(), catalogue.http))
+
+
+def _authorise(keys: KeyCabinet, links: Links) -> Authorise:
+    """Return the judge of the management API: the system key and the master key open everything,
+    the code of a link what the link is for."""
+
+    def judge(asked: AccessRequest) -> Access:
+        presented = presented_key(asked.headers, asked.query)
+        if keys.admits_management(presented):
+            return Access.FULL
+        if presented is None or asked.operation is None or asked.instance_id is None:
+            return Access.NONE
+        is_link = links.opens(asked.operation, asked.instance_id, presented)
+        return Access.SCOPED if is_link else Access.NONE
+
+    return judge
 
 
 def _web(
-    management: Management, triggers: HttpTriggers, keys: KeyRing, host_json: HostJson
+    management: Management, triggers: HttpTriggers, authorise: Authorise, host_json: HostJson
 ) -> Starlette:
     """Return the HTTP faces side by side: the management API in front of the app's own routes."""
     door = ManagementApp(
         management,
-        authorise=lambda headers, query: keys.admits_management(presented_key(headers, query)),
+        authorise=authorise,
         trusts_forwarded_host=host_json.use_forwarded_host,
     )
     return Starlette(routes=[ManagementRoute(door), Mount("/", app=triggers)])

@@ -18,7 +18,7 @@ LEVELS: Final = ("debug", "info", "warning", "error")
 DEFAULT_LEVEL: Final = "info"
 
 _BLOT = "***"
-_CODE_IN_QUERY = re.compile(r"([?&]code=)[^&\s\"'#]+", re.IGNORECASE)
+_CODE_IN_QUERY = re.compile(r"([?&\"']code=)[^&\s\"'#]+", re.IGNORECASE)
 _SECRET_FIELDS = frozenset({"code", "key", "master_key", "system_key", "x-functions-key"})
 
 Logger = structlog.typing.FilteringBoundLogger

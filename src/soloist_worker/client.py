@@ -1,7 +1,8 @@
 """The durable client's transport: what the SDK would send over HTTP goes to the host as messages.
 
 The SDK's client takes three functions from its module when it is constructed. They are replaced,
-once a process; which worker a call belongs to is known from the context that it is made in.
+once a process; which worker a call belongs to is known from the context that it is made in. The
+one method that makes management links is replaced as well, so that each link opens itself only.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ import sys
 import threading
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import parse_qs
 
 from soloist_worker.frames import MAX_FRAME_BYTES, Message
+from soloist_worker.links import in_path, link_secret, signed_links
 
 _CLIENT_MODULE = "azure.durable_functions.models.DurableOrchestrationClient"
 _BASE_KEY = "rpcBaseUrl"
@@ -45,7 +48,7 @@ class Transport:
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
         self._waiting: dict[int, tuple[asyncio.AbstractEventLoop, asyncio.Future[Any]]] = {}
-        self._bindings: set[str] = set()
+        self._binding = ""
         self._bases: tuple[str, ...] = ()
 
     def enter(self) -> None:
@@ -54,14 +57,14 @@ class Transport:
 
     def learn(self, binding: str) -> None:
         """Take note of the base URL that a client binding tells the SDK to call."""
-        if binding in self._bindings:
+        if binding == self._binding:
             return
         try:
             base = json.loads(binding).get(_BASE_KEY)
         except (ValueError, AttributeError):
             base = None
         with self._lock:
-            self._bindings.add(binding)
+            self._binding = binding
             if base and base not in self._bases:
                 self._bases += (base,)
 
@@ -114,6 +117,7 @@ class Transport:
         module = sys.modules.get(_CLIENT_MODULE)
         if module is not None and not hasattr(module, "_soloist_stock"):
             _patch(module)
+            _patch_links(module.DurableOrchestrationClient)
 
     def uninstall(self) -> None:
         """Take no more calls; those under way fail."""
@@ -200,3 +204,27 @@ def _patch(module: Any) -> None:
     module.post_async_request = post_async_request
     module.get_async_request = get_async_request
     module.delete_async_request = delete_async_request
+
+
+def _patch_links(client_class: Any) -> None:
+    """Replace the method that every management link of the SDK comes from. Clients that were not
+    made by a host of ours keep the stock one."""
+    stock = client_class.get_client_response_links
+
+    def get_client_response_links(self: Any, request: Any, instance_id: str) -> dict[str, str]:
+        bindings = self._orchestration_bindings
+        if _transport_for(bindings.rpc_base_url or "") is None:
+            links: dict[str, str] = stock(self, request, instance_id)
+            return links
+        placeholder = bindings.management_urls["id"]
+        links = stock(self, request, placeholder)  # with the caller's origin, still of nobody
+        addressed = in_path(instance_id)
+        links = {name: url.replace(placeholder, addressed) for name, url in links.items()}
+        links["id"] = instance_id
+        query = getattr(bindings.client_data, "requiredQueryStringParameters", "")
+        system_key = parse_qs(query).get("code")
+        if not system_key:
+            return links
+        return signed_links(links, link_secret(system_key[0]), bindings.task_hub_name, instance_id)
+
+    client_class.get_client_response_links = get_client_response_links

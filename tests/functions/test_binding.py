@@ -13,9 +13,9 @@ ORIGIN = "https://host.example:8443"
 BASE = f"{ORIGIN}/runtime/webhooks/durabletask"
 
 
-def test_the_value_is_the_extensions_own_key_by_key() -> None:
-    value = json.loads(ClientBinding("My Hub", "se/cret").text(ORIGIN))
-    common = "taskHub=My+Hub&connection=Storage&code=se%2Fcret"
+def test_the_value_is_the_extensions_own_but_for_codes_in_management_links() -> None:
+    value = json.loads(ClientBinding("My Hub", lambda: "se/cret").text(ORIGIN))
+    common = "taskHub=My+Hub&connection=Storage"
     one = f"{BASE}/instances/INSTANCEID"
     post = f"{BASE}/orchestrators/{{functionName}}[/{{instanceId}}]"
     assert value == {
@@ -52,23 +52,37 @@ def test_the_value_is_the_extensions_own_key_by_key() -> None:
 
 
 def test_without_a_system_key_links_carry_none() -> None:
-    text = ClientBinding("Hub", None).text(ORIGIN)
+    text = ClientBinding("Hub", lambda: None).text(ORIGIN)
     assert "code=" not in text
     assert re.search(r"[?&](?:\"|&)", text) is None
 
 
 def test_the_sdk_builds_its_links_from_it() -> None:
-    client = DurableOrchestrationClient(ClientBinding("Hub", "key").text(ORIGIN))
+    client = DurableOrchestrationClient(ClientBinding("Hub", lambda: "key").text(ORIGIN))
     links = client.create_http_management_payload("abc")
     assert len(links) == 9
     assert "INSTANCEID" not in json.dumps(links)
-    assert links["statusQueryGetUri"] == (
-        f"{BASE}/instances/abc?taskHub=Hub&connection=Storage&code=key"
+    assert links["statusQueryGetUri"].startswith(
+        f"{BASE}/instances/abc?taskHub=Hub&connection=Storage"
     )
 
 
+def test_a_management_link_that_leaks_from_the_template_carries_no_key() -> None:
+    value = json.loads(ClientBinding("Hub", lambda: "key").text(ORIGIN))
+    assert not any("code" in url for url in value["managementUrls"].values())
+
+
+def test_a_rotated_key_is_written_at_once() -> None:
+    keys = ["first"]
+    binding = ClientBinding("Hub", lambda: keys[-1])
+    assert "code=first" in binding.text(ORIGIN)
+    keys.append("second")
+    assert "first" not in binding.text(ORIGIN)
+    assert "code=second" in binding.text(ORIGIN)
+
+
 def test_texts_are_kept_for_the_latest_origins_only() -> None:
-    binding = ClientBinding("Hub", "key")
+    binding = ClientBinding("Hub", lambda: "key")
     first = binding.text("http://0")
     assert binding.text("http://0") is first
     for number in range(1, 100):

@@ -32,7 +32,7 @@ AT = datetime(2030, 1, 1, tzinfo=UTC)
 KEYS = KeyRing(
     (AccessKey("master", "_master", "master", AT), AccessKey("host", "default", "host", AT))
 )
-BINDING = ClientBinding("Hub", "system")
+BINDING = ClientBinding("Hub", lambda: "system")
 Outcome = HttpDone | HttpFailed | Exception
 
 

@@ -33,7 +33,7 @@ from tests.functions.hosting import (
 )
 
 LINKS = pytest.mark.parametrize("links", [processes, in_process])
-BINDING = ClientBinding("Hub", "key").text("http://localhost")
+BINDING = ClientBinding("Hub", lambda: "key").text("http://localhost")
 
 
 @LINKS

@@ -35,7 +35,7 @@ from tests.functions.hosting import (
 )
 
 LINKS = pytest.mark.parametrize("links", [processes, in_process])
-BINDING = ClientBinding("Hub", "key").text("http://localhost")
+BINDING = ClientBinding("Hub", lambda: "key").text("http://localhost")
 APP = """
 import os, signal
 import azure.functions as func

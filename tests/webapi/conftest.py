@@ -18,7 +18,16 @@ from soloist.core.outcomes import Outcome
 from soloist.core.status import RuntimeStatus
 from soloist.stores import MemoryState, MemoryStore
 from soloist.testing import JumpClock
-from soloist.webapi import BASE_PATH, Links, LocalDoor, Management, ManagementApp, ManagementRoute
+from soloist.webapi import (
+    BASE_PATH,
+    Access,
+    AccessRequest,
+    Links,
+    LocalDoor,
+    Management,
+    ManagementApp,
+    ManagementRoute,
+)
 from tests.webapi.live import LiveHub
 
 ORIGIN = "http://hub.example:7071"
@@ -83,10 +92,10 @@ class Hub:
             entities=Entities(),
             max_payload_bytes=MAX_BODY_BYTES,
         )
-        self.is_authorised = True
-        self.asked: list[tuple[dict[str, str], dict[str, str]]] = []
-        links = Links(task_hub="TestHub", system_key=system_key)
-        management = Management(self.client, links, max_body_bytes=MAX_BODY_BYTES)
+        self.access = Access.FULL
+        self.asked: list[AccessRequest] = []
+        self.links = Links(task_hub="TestHub", system_key=lambda: system_key)
+        management = Management(self.client, self.links, max_body_bytes=MAX_BODY_BYTES)
         self.door = ManagementApp(
             management, authorise=self._authorise, trusts_forwarded_host=trusts_forwarded_host
         )
@@ -100,9 +109,9 @@ class Hub:
         """Stop the event loop."""
         self._runner.close()
 
-    def _authorise(self, headers: Any, query: Any) -> bool:
-        self.asked.append((dict(headers), dict(query)))
-        return self.is_authorised
+    def _authorise(self, asked: AccessRequest) -> Access:
+        self.asked.append(asked)
+        return self.access
 
     def send(self, method: str, path: str, **options: Any) -> httpx.Response:
         """Send a request to ``path`` below the API's base."""

@@ -40,7 +40,15 @@ from soloist.core.instances import InstanceRecord
 from soloist.engine import Engine
 from soloist.stores import MemoryState, MemoryStore
 from soloist.testing import JumpClock
-from soloist.webapi import BASE_PATH, Links, LocalDoor, Management, ManagementApp, ManagementRoute
+from soloist.webapi import (
+    BASE_PATH,
+    Access,
+    Links,
+    LocalDoor,
+    Management,
+    ManagementApp,
+    ManagementRoute,
+)
 from tests.engine.scripts import ScriptExecutor, raised, started
 
 ORIGIN = "http://hub.example:7071"
@@ -166,11 +174,11 @@ class LiveHub:
         )
         management = Management(
             self.client,
-            Links(task_hub="TestHub", system_key="k/1"),
+            Links(task_hub="TestHub", system_key=lambda: "k/1"),
             max_body_bytes=MAX_BODY_BYTES,
             max_wait_seconds=MAX_WAIT_SECONDS,
         )
-        door = ManagementApp(management, authorise=lambda _headers, _query: True)
+        door = ManagementApp(management, authorise=lambda _asked: Access.FULL)
         self.local = LocalDoor(management, origin=ORIGIN)
         self.app = Starlette(routes=[ManagementRoute(door)])
         await self._engine.start()

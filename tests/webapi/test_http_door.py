@@ -17,7 +17,7 @@ from soloist.errors import (
     StoreUnavailable,
     WorkerLost,
 )
-from soloist.webapi import BASE_PATH
+from soloist.webapi import BASE_PATH, Access
 
 ROOT = "http://hub.example:7071"
 
@@ -47,7 +47,7 @@ def test_the_base_path_is_compared_without_case(hub: Any) -> None:
 
 
 def test_other_paths_of_the_application_are_left_alone(hub: Any) -> None:
-    hub.is_authorised = False
+    hub.access = Access.NONE
     assert hub.send_raw("GET", f"{ROOT}/runtime/webhooks/durabletaskling").status_code == 404
     assert hub.asked == []
 
@@ -58,7 +58,7 @@ def test_other_paths_of_the_application_are_left_alone(hub: Any) -> None:
      ("DELETE", "instances/one"), ("GET", "openapi.json"), ("PATCH", "%FF"), ("POST", "instances/one/rewind")],
 )  # fmt: skip
 def test_without_the_key_every_path_is_an_empty_401(hub: Any, method: str, path: str) -> None:
-    hub.is_authorised = False
+    hub.access = Access.NONE
     for url in (f"{ROOT}{BASE_PATH}/{path}", f"{ROOT}{BASE_PATH}{path and '/' + path}"):
         answer = hub.send_raw(method, url)
         assert (answer.status_code, answer.content) == (401, b"")
@@ -66,9 +66,15 @@ def test_without_the_key_every_path_is_an_empty_401(hub: Any, method: str, path:
 
 def test_the_judge_sees_headers_and_query_by_lower_case_names(hub: Any) -> None:
     hub.send("GET", "instances?Code=a%2Bb&code=second", headers={"X-Functions-Key": "c"})
-    headers, query = hub.asked[-1]
-    assert headers["x-functions-key"] == "c"
-    assert query["code"] == "a+b"
+    asked = hub.asked[-1]
+    assert asked.headers["x-functions-key"] == "c"
+    assert asked.query["code"] == "a+b"
+
+
+def test_a_caller_who_was_let_in_by_a_link_is_given_no_stronger_one(hub: Any) -> None:
+    hub.access = Access.SCOPED
+    body = hub.send("POST", "orchestrators/Job/one").json()
+    assert [name for name, url in body.items() if "code=" in url] == ["statusQueryGetUri"]
 
 
 @pytest.mark.parametrize("query", ["taskHub=TESTHUB", "taskhub=", "connection=Elsewhere"])

@@ -134,8 +134,9 @@ def test_a_live_instance_blocks_a_start_with_its_state_in_the_answer(
         "instanceId": "one",
         "runtimeStatus": status.value,
         "createdTime": "2026-01-01T00:00:00Z",
-        "statusQueryGetUri": "http://hub.example:7071/runtime/webhooks/durabletask/instances/one"
-        "?taskHub=TestHub&connection=Storage&code=k%2F1",
+        "statusQueryGetUri": hub.links.status_uri(
+            "http://hub.example:7071/runtime/webhooks/durabletask", "one"
+        ),
     }
     assert list(answer.json())[:4] == FULL_KEYS
 

@@ -1,12 +1,16 @@
 """The value of a ``durableClient`` binding: the JSON text that the SDK's client is made from.
 
 Written as the Durable Functions extension writes it, key by key
-(``Bindings/BindingHelper.cs`` and ``HttpApiHandler.cs`` of azure-functions-durable-extension).
+(``Bindings/BindingHelper.cs`` and ``HttpApiHandler.cs`` of azure-functions-durable-extension),
+but for one thing: ``managementUrls`` carry no ``code``, so that they open nothing wherever they
+end up. The worker writes a code of its own into each link that the SDK makes of them, signed with
+the key that ``requiredQueryStringParameters`` carries; the app's own code is trusted with it.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from urllib.parse import quote_plus
 
 import msgspec
@@ -24,12 +28,13 @@ class ClientBinding:
     """Writes the binding text for the origin by which a caller reached the host.
 
     The texts of the latest origins are kept, since a host is mostly called by one name.
+    ``system_key`` returns the key in force, ``None`` while the hub asks for none.
     """
 
     def __init__(
         self,
         hub_name: str,
-        system_key: str | None,
+        system_key: Callable[[], str | None],
         *,
         connection_name: str = DEFAULT_CONNECTION_NAME,
         rpc_base_url: str = DEFAULT_RPC_BASE_URL,
@@ -37,38 +42,36 @@ class ClientBinding:
         self._hub_name = hub_name
         self._connection_name = connection_name
         self._rpc_base_url = rpc_base_url
-        self._code = f"code={url_encoded(system_key)}" if system_key else ""
+        self._system_key = system_key
+        self._written_key: str | None = None
         self._texts: OrderedDict[str, str] = OrderedDict()
 
     def text(self, origin: str) -> str:
         """Return the binding for ``origin``, which is scheme and authority without a slash."""
+        system_key = self._system_key()
+        if system_key != self._written_key:
+            self._written_key = system_key
+            self._texts.clear()
         text = self._texts.get(origin)
         if text is None:
-            text = msgspec.json.encode(self._value(origin)).decode()
+            code = f"code={url_encoded(system_key)}" if system_key else ""
+            text = msgspec.json.encode(self._value(origin, code)).decode()
             self._texts[origin] = text
             if len(self._texts) > _MAX_ORIGINS:
                 self._texts.popitem(last=False)
         return text
 
-    def _value(self, origin: str) -> dict[str, object]:
+    def _value(self, origin: str, code: str) -> dict[str, object]:
         base = f"{origin}{MANAGEMENT_PATH}"
         return {
             "taskHubName": self._hub_name,
             "connectionName": None,
-            "creationUrls": self._creation_urls(base),
+            "creationUrls": _creation_urls(base, code),
             "managementUrls": self._management_urls(base),
             "baseUrl": base,
-            "requiredQueryStringParameters": self._code,
+            "requiredQueryStringParameters": code,
             "rpcBaseUrl": self._rpc_base_url,
             "httpBaseUrl": None,
-        }
-
-    def _creation_urls(self, base: str) -> dict[str, str]:
-        post = f"{base}/orchestrators/{{functionName}}[/{{instanceId}}]"
-        wait = "timeout={timeoutInSeconds}&pollingInterval={intervalInSeconds}"
-        return {
-            "createNewInstancePostUri": _with_query(post, self._code),
-            "createAndWaitOnNewInstancePostUri": _with_query(post, wait, self._code),
         }
 
     def _management_urls(self, base: str) -> dict[str, str]:
@@ -79,15 +82,24 @@ class ClientBinding:
         reason = "reason={text}"
         return {
             "id": PLACEHOLDER_ID,
-            "statusQueryGetUri": _with_query(one, common, self._code),
-            "sendEventPostUri": _with_query(f"{one}/raiseEvent/{{eventName}}", common, self._code),
-            "terminatePostUri": _with_query(f"{one}/terminate", reason, common, self._code),
-            "rewindPostUri": _with_query(f"{one}/rewind", reason, common, self._code),
-            "purgeHistoryDeleteUri": _with_query(one, common, self._code),
-            "restartPostUri": _with_query(f"{one}/restart", common, self._code),
-            "suspendPostUri": _with_query(f"{one}/suspend", reason, common, self._code),
-            "resumePostUri": _with_query(f"{one}/resume", reason, common, self._code),
+            "statusQueryGetUri": f"{one}?{common}",
+            "sendEventPostUri": f"{one}/raiseEvent/{{eventName}}?{common}",
+            "terminatePostUri": f"{one}/terminate?{reason}&{common}",
+            "rewindPostUri": f"{one}/rewind?{reason}&{common}",
+            "purgeHistoryDeleteUri": f"{one}?{common}",
+            "restartPostUri": f"{one}/restart?{common}",
+            "suspendPostUri": f"{one}/suspend?{reason}&{common}",
+            "resumePostUri": f"{one}/resume?{reason}&{common}",
         }
+
+
+def _creation_urls(base: str, code: str) -> dict[str, str]:
+    post = f"{base}/orchestrators/{{functionName}}[/{{instanceId}}]"
+    wait = "timeout={timeoutInSeconds}&pollingInterval={intervalInSeconds}"
+    return {
+        "createNewInstancePostUri": _with_query(post, code),
+        "createAndWaitOnNewInstancePostUri": _with_query(post, wait, code),
+    }
 
 
 def url_encoded(text: str) -> str:

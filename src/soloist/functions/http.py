@@ -12,7 +12,7 @@ from soloist.errors import AppError, InvalidRequest, PayloadTooLarge, WorkerLost
 from soloist.functions.binding import ClientBinding
 from soloist.functions.catalogue import Catalogue
 from soloist.functions.hostjson import HostJson
-from soloist.functions.keys import KeyRing
+from soloist.functions.keys import Admission
 from soloist.functions.requests import ClientGone, RequestHead, read_body, read_head
 from soloist.functions.responses import Answer, answer_of, plain, send_answer
 from soloist.functions.routes import RouteMatch
@@ -63,20 +63,20 @@ class HttpRunner(Protocol):
 class HttpTriggers:
     """The ASGI application; mount it at ``/``, behind everything else the host serves.
 
-    ``keys`` may be replaced at any time by a newer ring.
+    ``keys`` is asked anew for every request.
     """
 
     def __init__(
         self,
         catalogue: Catalogue,
         runner: HttpRunner,
-        keys: KeyRing,
+        keys: Admission,
         binding: ClientBinding,
         *,
         limits: HttpLimits | None = None,
         is_forwarded: bool = False,
     ) -> None:
-        self.keys = keys
+        self._keys = keys
         self._catalogue = catalogue
         self._runner = runner
         self._binding = binding
@@ -107,7 +107,7 @@ class HttpTriggers:
             is_home = head.path in ("", "/") and head.method in ("GET", "HEAD")
             return plain(200, _HOME) if is_home else plain(404)
         function = self._catalogue.http[match.function]
-        if not self.keys.admits(function.auth_level, function.name, head.presented_key):
+        if not self._keys.admits(function.auth_level, function.name, head.presented_key):
             return plain(401)
         if self._outstanding >= self._limits.max_outstanding_requests:
             return plain(429, "Too many requests are under way; try again later.", _RETRY_SOON)

@@ -7,9 +7,20 @@ Composition: a :class:`~soloist.webapi.management.Management` answers requests; 
 
 from __future__ import annotations
 
+from soloist.webapi.access import Access, AccessRequest, Authorise
 from soloist.webapi.asgi import ManagementApp, ManagementRoute
 from soloist.webapi.links import BASE_PATH, Links
 from soloist.webapi.local import LocalDoor
 from soloist.webapi.management import Management
 
-__all__ = ["BASE_PATH", "Links", "LocalDoor", "Management", "ManagementApp", "ManagementRoute"]
+__all__ = [
+    "BASE_PATH",
+    "Access",
+    "AccessRequest",
+    "Authorise",
+    "Links",
+    "LocalDoor",
+    "Management",
+    "ManagementApp",
+    "ManagementRoute",
+]

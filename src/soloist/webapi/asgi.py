@@ -6,8 +6,7 @@ Paths below ``/runtime/webhooks/durabletask``; Durable Functions HTTP API refere
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from typing import TypeAlias
+from collections.abc import Mapping
 from urllib.parse import parse_qsl, quote, unquote_to_bytes
 
 from starlette.requests import ClientDisconnect
@@ -16,19 +15,19 @@ from starlette.types import Message, Receive, Scope, Send
 
 from soloist.errors import InvalidRequest, PayloadTooLarge
 from soloist.webapi import faults
+from soloist.webapi.access import Access, AccessRequest, Authorise
 from soloist.webapi.exchange import Request, Response
 from soloist.webapi.links import BASE_PATH
 from soloist.webapi.management import Management
 from soloist.webapi.query import Query
-
-Authorise: TypeAlias = Callable[[Mapping[str, str], Mapping[str, str]], bool]
-"""Judges a call by its headers and its query: names in lower case, first value of each."""
+from soloist.webapi.routes import find_route
 
 MAX_QUERY_FIELDS = 200
 
 _AUTHORITY = re.compile(r"[A-Za-z0-9._~\-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
 _SCHEMES = ("http", "https")
 _PREFIX = tuple(BASE_PATH.strip("/").split("/"))
+_INSTANCES = "instances"  # what follows it in a path is an instance's id
 _OUR_OWN_NAME = "localhost"
 
 
@@ -63,10 +62,13 @@ class ManagementApp:
     async def _respond(self, scope: Scope, receive: Receive) -> Response:
         headers = _headers(scope)
         query = Query(_query_fields(scope))
-        if not self._authorise(headers, query.first_values()):
+        segments = _segments(scope)
+        access = self._authorise(_asked(scope["method"], segments, headers, query))
+        if access is Access.NONE:
             return faults.UNAUTHORISED
+        if segments is None:
+            return faults.invalid("The path is not valid UTF-8.")
         try:
-            segments = _segments(scope)
             body = await self._body(scope["method"], headers, receive)
         except InvalidRequest as error:
             return faults.refusal(error)
@@ -80,6 +82,7 @@ class ManagementApp:
                 query=query,
                 headers=headers,
                 body=body,
+                access=access,
             )
         )
 
@@ -150,12 +153,19 @@ def _query_fields(scope: Scope) -> list[tuple[str, str]]:
     return parse_qsl("&".join(fields), keep_blank_values=True)
 
 
-def _segments(scope: Scope) -> tuple[str, ...]:
-    """Return the decoded segments below the base path.
+def _asked(
+    method: str, segments: tuple[str, ...] | None, headers: Mapping[str, str], query: Query
+) -> AccessRequest:
+    match = None if segments is None else find_route(method, segments)
+    if segments is None or match is None:
+        return AccessRequest(headers, query.first_values())
+    is_instances = len(segments) > 1 and segments[0].lower() == _INSTANCES
+    instance_id = segments[1] if is_instances else None
+    return AccessRequest(headers, query.first_values(), match.route.operation, instance_id)
 
-    Raises:
-        InvalidRequest: the path is not UTF-8.
-    """
+
+def _segments(scope: Scope) -> tuple[str, ...] | None:
+    """Return the decoded segments below the base path, ``None`` when it is not UTF-8."""
     raw = _own_path(scope).strip("/").split("/")
     if _starts_with_prefix(raw):
         raw = raw[len(_PREFIX) :]
@@ -163,7 +173,7 @@ def _segments(scope: Scope) -> tuple[str, ...]:
     try:
         return tuple(unquote_to_bytes(each).decode() for each in below.split("/"))
     except UnicodeDecodeError:
-        raise InvalidRequest("The path is not valid UTF-8.") from None
+        return None
 
 
 def _own_path(scope: Scope) -> str:

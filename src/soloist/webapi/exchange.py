@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 import msgspec
 
+from soloist.webapi.access import Access
 from soloist.webapi.json_text import write_json
 from soloist.webapi.query import Query
 
@@ -21,6 +22,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     ``segments`` are the decoded parts of the path below the API's base. ``base_url`` is how the
     caller reaches that base, ``url`` what it asked for, unchanged. Header names are lower-case.
     ``is_local`` says that a durable client of the app's own functions asks.
+    ``access`` is how far the caller was let in.
     """
 
     method: str
@@ -31,6 +33,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str] = _NO_HEADERS
     body: bytes = b""
     is_local: bool = False
+    access: Access = Access.FULL
 
 
 class Response(msgspec.Struct, frozen=True):

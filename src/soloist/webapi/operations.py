@@ -128,7 +128,9 @@ class Operations(EntityOperations):
         return record if is_ours and record.status.is_terminal else None
 
     def _check_status(self, request: Request, receipt: StartReceipt) -> Response:
-        links = self._links.check_status(request.base_url, receipt.record.instance_id)
+        links = self._links.check_status(
+            request.base_url, receipt.record.instance_id, request.access
+        )
         headers = {
             "Location": links["statusQueryGetUri"],
             "Retry-After": str(_START_RETRY_SECONDS),
