@@ -103,6 +103,7 @@ async def endless(_request: Request) -> Response:
     async def body() -> AsyncIterator[bytes]:
         while True:
             yield b"x" * 10_000
+            await asyncio.sleep(0)  # let it be seen that nobody reads any more
 
     return StreamingResponse(body())
 
