@@ -19,15 +19,13 @@ _OWN_FOLDER = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _SDK_FOLDER = os.sep + os.path.join("azure", "durable_functions") + os.sep
 _INSTALLED = f"{os.sep}site-packages{os.sep}"
 
-Turn = tuple[Message, float]
-"""An episode, and when it began."""
-
 
 class Watchdog:
     """Watches one thread. ``report`` takes a ``slow_turn`` message, from any thread.
 
-    ``turn`` is written by the watched thread whenever it begins a turn, and is ``None`` while it
-    rests. A turn that is reported once is reported again each time that it is twice as old.
+    The watched thread writes ``turn_at`` and then ``turn``, the episode, whenever it begins one;
+    ``turn`` is ``None`` while it rests. More than that a turn must not cost. A turn that is
+    reported once is reported again each time that it is twice as old.
     """
 
     def __init__(
@@ -40,14 +38,15 @@ class Watchdog:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.slow_seconds = slow_seconds
-        self.turn: Turn | None = None
+        self.turn: Message | None = None
+        self.turn_at = 0.0
         self._report = report
         self._thread_id = thread_id
         self._root = os.path.join(os.path.realpath(app_dir), "")
         self._clock = clock
         self._lock = threading.Lock()
         self._is_closed = threading.Event()
-        self._known: Turn | None = None
+        self._known: Message | None = None
         self._due_seconds = slow_seconds
 
     def start(self) -> None:
@@ -66,7 +65,7 @@ class Watchdog:
         with self._lock:
             if turn is not self._known:
                 self._known, self._due_seconds = turn, self.slow_seconds
-            seconds = self._clock() - turn[1]
+            seconds = self._clock() - self.turn_at
             if seconds >= self._due_seconds:
                 place = place_of(sys._current_frames().get(self._thread_id), self._root)
                 if turn is not self.turn:  # it has just ended, and the place is another turn's
@@ -74,7 +73,8 @@ class Watchdog:
                 while self._due_seconds <= seconds:
                     self._due_seconds *= 2
                 self._tell(turn, seconds, place)
-            return self._due_seconds - seconds
+            # Never longer: the next turn may be slow as well.
+            return min(self._due_seconds - seconds, self.slow_seconds)
 
     def ended(self, seconds: float) -> None:
         """Report the present turn, which took so long but is over, unless that was done: code
@@ -91,13 +91,12 @@ class Watchdog:
         while not self._is_closed.wait(self.look()):
             pass
 
-    def _tell(self, turn: Turn, seconds: float, place: str) -> None:
-        message = turn[0]
+    def _tell(self, turn: Message, seconds: float, place: str) -> None:
         self._report(
             {
                 "kind": "slow_turn",
-                "name": message["name"],
-                "instance_id": message["instance_id"],
+                "name": turn["name"],
+                "instance_id": turn["instance_id"],
                 "seconds": seconds,
                 "place": place,
             }

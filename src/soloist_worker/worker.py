@@ -214,18 +214,21 @@ class Worker:
         sessions, watchdog = self._sessions, self._watchdog
         if sessions is None or watchdog is None:
             turns = [each for each in batch if each["kind"] == "episode"]
-            self._answer([{"kind": "history_missing", "call": each["call"]} for each in turns])
+            if turns:
+                self._answer([{"kind": "history_missing", "call": each["call"]} for each in turns])
             return
         answers: list[Message] = []
+        slow_seconds = watchdog.slow_seconds
         sent_at = turn_at = time.monotonic()
         for message in batch:
             if message["kind"] == "forget":
                 sessions.forget(message["generation"])
                 continue
-            watchdog.turn = (message, turn_at)
+            watchdog.turn_at = turn_at
+            watchdog.turn = message
             answers.append(sessions.run(message))
             now = time.monotonic()
-            if now - turn_at >= watchdog.slow_seconds:
+            if now - turn_at >= slow_seconds:
                 watchdog.ended(now - turn_at)
             turn_at = now
             if now - sent_at > _FLUSH_SECONDS:

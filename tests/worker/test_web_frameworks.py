@@ -13,6 +13,7 @@ import pytest
 from tests.worker.apps import InProcessHost, ProcessHost, activity, http, load, write_app
 
 ASGI = """\
+import pathlib
 import azure.functions as func
 
 events = []
@@ -24,7 +25,7 @@ async def framework(scope, receive, send):
             message = await receive()
             events.append(message["type"])
             if message["type"] == "lifespan.shutdown":
-                open("ended", "w").close()
+                pathlib.Path(__file__).with_name("ended").touch()
             await send({"type": message["type"] + ".complete"})
             if message["type"] == "lifespan.shutdown":
                 return
