@@ -12,7 +12,6 @@ import msgspec
 
 from soloist.core.failures import FailureDetails
 
-
 HTTP_ACTIVITY = "BuiltIn::HttpActivity"
 """The activity that a durable HTTP call is; the host runs it, not the app."""
 
