@@ -3,6 +3,12 @@
 With the environment variable ``SOLOIST_FAILPOINT=name:N`` the process ends by ``SIGKILL`` when it
 reaches ``name`` for the N-th time, so that tests can ask what a crash leaves behind. Without it,
 reaching a place costs one comparison.
+
+Places around a transaction of the SQLite store: ``commit.before`` it begins, ``commit.written`` when
+all is written but not yet committed, ``commit.durable`` when nobody has been told yet. Places inside
+of one: ``start.replacing`` between removing an instance and inserting the next,
+``commit.sending`` before each message that a step sends, ``rewind.revived`` after each instance that
+a rewind brings back.
 """
 
 from __future__ import annotations

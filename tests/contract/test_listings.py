@@ -6,6 +6,7 @@ import asyncio
 from base64 import urlsafe_b64encode
 from datetime import timedelta
 
+import msgspec
 import pytest
 
 from soloist.core.instances import MAX_PAGE_SIZE, AccessKey, InstancePage, InstanceQuery
@@ -121,6 +122,63 @@ async def test_filters_narrow_the_listing(world: World) -> None:
     assert await listed(both) == ["order_4"]
 
 
+async def test_a_listing_by_the_last_change_takes_both_ends(world: World) -> None:
+    store = await world.opened()
+    for name in "abc":
+        await world.in_status(store, RuntimeStatus.RUNNING, name)
+        world.clock.advance(10)
+    span = InstanceQuery(updated_from=world.after(-20), updated_to=world.after(-10))
+    assert ids(await store.query(span)) == ["b", "c"]
+    assert ids(await store.query(InstanceQuery(updated_to=world.after(-20.000001)))) == ["a"]
+
+
+async def test_entities_are_listed_only_where_they_are_asked_for(world: World) -> None:
+    store = await world.opened()
+    for name in ("@counter@a", "order", "@counter@b", "@counters@a", "@@timer@t"):
+        if name.startswith("@"):
+            await store.deliver(name, world.requested(), None)
+        else:
+            await store.start(world.request(name), None)
+    assert ids(await store.query(InstanceQuery())) == ["order"]
+    entities = InstanceQuery(instance_id_prefix="@")
+    assert ids(await store.query(entities)) == [
+        "@counter@a",
+        "@counter@b",
+        "@counters@a",
+        "@@timer@t",
+    ]
+    one = InstanceQuery(instance_id_prefix="@counter@", page_size=1)
+    page = await store.query(one)
+    assert ids(page) == ["@counter@a"]
+    assert ids(await store.query(msgspec.structs.replace(one, token=page.token))) == ["@counter@b"]
+
+
+@pytest.mark.parametrize("end", ["z", "\ud7ff", "\ue000", "\uffff", "\U0010ffff"])
+async def test_a_prefix_may_end_in_any_character(world: World, end: str) -> None:
+    store = await world.opened()
+    prefixes = [end, f"a{end}", f"a{end}{end}"]
+    for prefix in prefixes:
+        await store.start(world.request(f"{prefix}-1"), None)
+    await store.start(world.request("other"), None)
+    for prefix in prefixes:
+        found = ids(await store.query(InstanceQuery(instance_id_prefix=prefix)))
+        assert found == [f"{each}-1" for each in prefixes if each.startswith(prefix)]
+
+
+async def test_a_purge_of_another_generation_removes_nothing(world: World) -> None:
+    store = await world.opened()
+    receipt = await world.in_status(store, RuntimeStatus.COMPLETED)
+    generation = receipt.record.generation
+    assert await store.purge("x", generation + 1) is None
+    assert (await present(store)).generation == generation
+    assert await store.purge("x", generation) is RuntimeStatus.COMPLETED
+    await store.start(world.request(), None)
+    assert await store.purge("x", generation) is None
+    entity = await store.deliver("@counter@k", world.requested(), None)
+    assert await store.purge("@counter@k", entity.generation + 1) is None
+    assert await store.purge("@counter@k", entity.generation) is RuntimeStatus.RUNNING
+
+
 @pytest.mark.parametrize("status", list(RuntimeStatus))
 async def test_only_what_is_over_can_be_purged(world: World, status: RuntimeStatus) -> None:
     store = await world.opened()
@@ -188,6 +246,21 @@ async def test_the_first_key_of_a_name_stays(world: World) -> None:
     master = AccessKey("master", "default", "m", world.now())
     assert await store.put_key(master) == master
     assert await store.keys() == (first, master)
+
+
+async def test_a_key_can_be_replaced_and_dropped(world: World) -> None:
+    store = await world.opened()
+    first = AccessKey("host", "k", "first", world.now())
+    other = AccessKey("host", "other", "o", world.now())
+    for key in (first, other):
+        assert await store.put_key(key, replaces=True) == key
+    later = AccessKey("host", "k", "later", world.after(1))
+    assert await store.put_key(later, replaces=True) == later
+    assert await store.keys() == (later, other)
+    assert await store.drop_key("host", "k")
+    assert not await store.drop_key("host", "k")
+    assert not await store.drop_key("master", "other")
+    assert await store.keys() == (other,)
 
 
 async def test_what_one_process_wrote_another_reads(world: World) -> None:

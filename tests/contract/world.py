@@ -15,9 +15,14 @@ from soloist.core.events import (
     EventRaised,
     ExecutionTerminated,
     HistoryEvent,
+    InboxEvent,
     OrchestratorStarted,
+    SubOrchestrationInstanceCompleted,
+    SubOrchestrationInstanceCreated,
+    TaskAddress,
 )
 from soloist.core.instances import InstanceQuery, InstanceRecord, Lease, StartReceipt, StartRequest
+from soloist.core.messages import Outgoing, Reply, StartChild, child_request
 from soloist.core.outcomes import Outcome
 from soloist.core.status import RuntimeStatus
 from soloist.stores import MemoryState, MemoryStore, SqliteStore
@@ -42,6 +47,11 @@ class World:
         await store.open()
         self._opened.append(store)
         return store
+
+    @property
+    def first(self) -> Store:
+        """The store that was opened first."""
+        return self._opened[0]
 
     async def close(self) -> None:
         """Close every store."""
@@ -112,6 +122,33 @@ class World:
         """A termination asked for now."""
         return ExecutionTerminated(self.now(), reason)
 
+    async def family(self, store: Store, host: int | None = None) -> tuple[int, Lease, Lease]:
+        """Let ``x`` start the sub-orchestration ``child``; return the host and both leases."""
+        host_id = await store.join("holder") if host is None else host
+        parent = (await store.start(self.request(), host_id)).lease
+        assert parent is not None
+        receipt = await store.commit(self.sends(parent, self.child(parent)), host_id)
+        assert receipt is not None
+        return host_id, parent, receipt.leases[0]
+
+    def sends(self, lease: Lease, *outgoing: Outgoing, **changes: Any) -> Outcome:
+        """A step without events that sends something."""
+        return self.step(lease, events=(), outgoing=outgoing, **changes)
+
+    def child(self, parent: Lease, task_id: int = 0, instance_id: str = "child") -> StartChild:
+        """A start of a sub-orchestration."""
+        created = self.created(task_id, instance_id)
+        return StartChild(child_request(created, self.now(), task_of(parent, task_id)))
+
+    def created(self, task_id: int, instance_id: str) -> SubOrchestrationInstanceCreated:
+        """The event of a sub-orchestration that is open."""
+        return SubOrchestrationInstanceCreated(self.now(), task_id, instance_id, "Child", '"in"')
+
+    def answer(self, task: TaskAddress, result: str = "1") -> Reply:
+        """An answer to a task that waits for a sub-orchestration."""
+        event = SubOrchestrationInstanceCompleted(self.now(), task.task_id, result)
+        return Reply(task, event)
+
     def requested(self, operation: str = "add", **changes: Any) -> EntityRequested:
         """A request for an entity, made now."""
         request = EntityRequested(self.now(), operation)
@@ -132,6 +169,17 @@ async def present(store: Store, instance_id: str = "x") -> InstanceRecord:
     record = await store.read(instance_id)
     assert record is not None
     return record
+
+
+def task_of(lease: Lease, task_id: int = 0) -> TaskAddress:
+    """The address of a task of a leased instance."""
+    record = lease.record
+    return TaskAddress(record.instance_id, record.generation, record.execution_id, task_id)
+
+
+async def mail_of(store: Store, generation: int) -> list[InboxEvent]:
+    """The events that wait in an inbox."""
+    return [message.event for message in await store.inbox(generation, 0)]
 
 
 async def everything(store: Store) -> list[Any]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from soloist.errors import InstanceExists, Overloaded, StoreUnavailable
+from soloist.core.instances import Backlog, StartReceipt
+from soloist.core.status import RuntimeStatus
+from soloist.errors import HistoryCorrupt, InstanceExists, Overloaded, StoreUnavailable
 from soloist.stores import SqliteStore
 from soloist.stores.sqlite.connection import open_writer
 from soloist.stores.sqlite.writer import Writer
@@ -145,6 +148,59 @@ async def test_a_lease_whose_caller_went_away_is_given_back(world: World) -> Non
     await store.renew(host_id)  # and behind what gives its lease back
     assert (await store.backlog()).due == 1
     assert (await store.lease(host_id, 1)).leases[0].record.instance_id == "x"
+
+
+async def test_leases_of_a_commit_whose_caller_went_away_are_given_back(world: World) -> None:
+    store = await sqlite_store(world)
+    host_id = await store.join("host")
+    parent = (await store.start(world.request(), host_id)).lease
+    assert parent is not None
+    step = world.sends(parent, world.child(parent))
+    caller = asyncio.ensure_future(store.commit(step, host_id))
+    await asyncio.sleep(0)
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    await store.renew(host_id)  # behind the commit in the queue
+    await store.renew(host_id)  # and behind what gives its lease back
+    assert await store.backlog() == Backlog(due=1, held=1, oldest_due_at=world.now())
+    assert (await store.lease(host_id, 1)).leases[0].record.instance_id == "child"
+
+
+async def test_a_refusal_that_comes_half_way_is_undone_whole(world: World) -> None:
+    store = await sqlite_store(world)
+    lease = await world.held(store)
+    await store.commit(world.step(lease, status=RuntimeStatus.COMPLETED))
+    await store.deliver("@counter@k", world.requested(), None)
+    _damage(world.path, "UPDATE inbox SET event = '{'")
+    before = await store.backlog()
+    answers = await asyncio.gather(
+        store.start(world.request("neighbour"), None),
+        store.deliver("@counter@k", world.requested(), await store.join("host")),
+        return_exceptions=True,
+    )
+    assert isinstance(answers[0], StartReceipt)
+    assert isinstance(answers[1], HistoryCorrupt)
+    assert (await store.backlog()).due == before.due + 1
+    assert (await store.backlog()).held == 0
+
+
+async def test_a_step_that_sends_nothing_costs_no_statement_more(world: World) -> None:
+    store = await sqlite_store(world)
+    host_id = await store.join("host")
+    lease = (await store.start(world.request(), host_id)).lease
+    assert lease is not None
+    statements: list[str] = []
+    assert store._writer is not None
+    store._writer._connected().set_trace_callback(statements.append)
+    assert await store.commit(world.step(lease), host_id)
+    store._writer._connected().set_trace_callback(None)
+    assert [each.split()[0] for each in statements] == ["BEGIN", "UPDATE", "INSERT", "COMMIT"]
+
+
+def _damage(path: Path, statement: str) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute(statement)
 
 
 async def test_a_file_that_another_process_keeps_locked_is_said_to_be_so(

@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 from soloist.contracts.clock import Clock
+from soloist.core.instances import AccessKey
 from soloist.errors import HubTooNew, SettingsError, StoreUnavailable
 from soloist.stores import MemoryStore, SqliteStore, migrations, store_at
 from soloist.stores.sqlite import commits, inboxes, keys, leases, moved, reads, rewinds, starts
 from soloist.stores.sqlite.connection import open_reader, open_writer
 from soloist.testing.clock import JumpClock
-from tests.contract.world import World
+from tests.contract.world import World, mail_of, present
 
 
 def at(path: Path | str, clock: Clock | None = None) -> SqliteStore:
@@ -153,6 +154,30 @@ def test_migrations_are_applied_once_and_noted(
     assert len(connection.execute(applied).fetchall()) == len(known)
 
 
+async def test_an_older_hub_is_upgraded_with_its_data(world: World) -> None:
+    first = migrations.load("soloist.stores.sqlite")[0]
+    with closing(sqlite3.connect(world.path)) as older:
+        older.executescript(first.sql)
+        older.executescript(FILLED)
+    store = await world.opened()
+    record = await present(store)
+    assert (record.generation, record.input, record.parent) == (7, '"in"', None)
+    assert record.custom_status == '"half"'
+    events = (world.mark(), world.mark())
+    assert await store.history(7) == events
+    assert await mail_of(store, 7) == [world.raised()]
+    assert await store.keys() == (AccessKey("master", "k", "v", world.now()),)
+    host_id = await store.join("host")
+    (lease,) = (await store.lease(host_id, 9)).leases
+    receipt = await store.commit(world.sends(lease, world.child(lease), length=2), host_id)
+    assert receipt is not None
+    assert receipt.leases[0].record.generation == 8
+    assert receipt.leases[0].record.parent is not None
+    await store.release(7, lease.epoch)
+    assert (await store.backlog()).due == 1
+    assert (await store.deliver("x", world.raised(), None)).message_id == 6
+
+
 def test_all_migrations_applied_equal_the_schema(connection: sqlite3.Connection) -> None:
     tables: dict[str, set[str]] = {}
     for (table,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'"):
@@ -202,6 +227,25 @@ def test_all_migrations_applied_equal_the_schema(connection: sqlite3.Connection)
         "access_keys": {"hub_id", "scope", "name", "value", "created_at"},
     }
 
+
+NOW = 1_767_225_600_000_000
+"""The time at which a clock of tests begins."""
+
+FILLED = f"""
+INSERT INTO schema_migrations VALUES (1, 'initial', 0);
+INSERT INTO hubs VALUES (1, 'hub', 0);
+INSERT INTO instances VALUES (7, 1, 'x', 'Greet', NULL, {NOW}, '"in"');
+INSERT INTO executions VALUES
+    (7, 1, 'e', 'Running', 1, 4, NULL, {NOW}, 2, '"half"', NULL, NULL);
+INSERT INTO history VALUES (7, 0, 1,
+    '[{{"type":"OrchestratorStarted","at":"2026-01-01T00:00:00Z"}}]');
+INSERT INTO history VALUES (7, 1, 1,
+    '[{{"type":"OrchestratorStarted","at":"2026-01-01T00:00:00Z"}}]');
+INSERT INTO inbox VALUES
+    (5, 7, 0, '{{"type":"EventRaised","at":"2026-01-01T00:00:00Z","name":"go"}}');
+INSERT INTO hosts VALUES (1, 1, 'older', 1, 'machine', 0, 0);
+INSERT INTO access_keys VALUES (1, 'master', 'k', 'v', {NOW});
+"""
 
 FRAGMENTS = {"RECORD", "TARGET", "ENTITY_MARK", "_FENCE", "_LET_GO", "_FIND", "_ONE"}
 HOT = {
