@@ -238,6 +238,7 @@ async def _assemble(
 ) -> Host:
     clock = SystemClock()
     host_json = files.host_json
+    keys = await _keys(options, store, clock)
     await workers.start()
     catalogue = Catalogue(
         workers.functions,
@@ -245,6 +246,7 @@ async def _assemble(
         route_prefix=host_json.route_prefix,
         skip_unsupported=options.skips_unsupported,
     )
+    await keys.draw(store, clock, catalogue.http)
     engine = Engine(store, clock, workers, _engine_settings(options, host_json), name=_host_name())
     client = Client(
         store,
@@ -256,7 +258,6 @@ async def _assemble(
         max_payload_bytes=options.max_payload_bytes,
     )
     connection = host_json.connection_name or DEFAULT_CONNECTION_NAME
-    keys = await _keys(options, store, clock, catalogue)
     links = Links(task_hub=task_hub, connection=connection, system_key=keys.system_key)
     management = Management(client, links, max_body_bytes=options.max_payload_bytes)
     port = options.port or DEFAULT_PORT
@@ -299,15 +300,13 @@ def _triggers(
     )
 
 
-async def _keys(
-    options: HostOptions, store: Store, clock: Clock, catalogue: Catalogue
-) -> KeyCabinet:
+async def _keys(options: HostOptions, store: Store, clock: Clock) -> KeyCabinet:
     enforces = options.enforces_keys
     if enforces is None:
         enforces = not is_loopback(options.host)
     if not enforces:
         return KeyCabinet()
-    return KeyCabinet(await ensure_keys(store, clock.now(), catalogue.http))
+    return KeyCabinet(await ensure_keys(store, clock.now()))
 
 
 def _authorise(keys: KeyCabinet, links: Links) -> Authorise:

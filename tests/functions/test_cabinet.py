@@ -32,7 +32,8 @@ class Moody(MemoryStore):
 async def opened(clock: JumpClock) -> tuple[Moody, KeyCabinet]:
     store = Moody(MemoryState(), task_hub="Hub", clock=clock, lease_seconds=30)
     await store.open()
-    cabinet = KeyCabinet(await ensure_keys(store, clock.now(), ("Hello",)))
+    cabinet = KeyCabinet(await ensure_keys(store, clock.now()))
+    await cabinet.draw(store, clock, ("Hello",))
     cabinet.keep_up(store, clock)
     return store, cabinet
 
@@ -113,9 +114,11 @@ def test_where_no_keys_are_asked_for_none_are_read_and_links_carry_none(
         store = Moody(MemoryState(), task_hub="Hub", clock=clock, lease_seconds=30)
         await store.open()
         cabinet = KeyCabinet()
+        await cabinet.draw(store, clock, ("Hello",))
         cabinet.keep_up(store, clock)
         await clock.jump(2 * DEFAULT_REFRESH_SECONDS)
         assert store.asked == 0
+        assert await store.keys() == ()
         assert not cabinet.is_enforced
         assert cabinet.system_key() is None
         assert cabinet.admits("admin", "Hello", presented)

@@ -8,10 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Iterable
 
 from soloist.contracts.clock import Clock
 from soloist.errors import SoloistError
-from soloist.functions.keys import DURABLE_KEY_NAME, OPEN_RING, SYSTEM, KeyRing, KeyStore
+from soloist.functions.keys import (
+    DURABLE_KEY_NAME,
+    OPEN_RING,
+    SYSTEM,
+    KeyRing,
+    KeyStore,
+    ensure_keys,
+)
 from soloist.telemetry import logger
 
 DEFAULT_REFRESH_SECONDS = 5.0
@@ -42,6 +50,15 @@ class KeyCabinet:
     def system_key(self) -> str | None:
         """Return the durable webhook's key, ``None`` while no keys are asked for."""
         return self._system_key
+
+    async def draw(self, store: KeyStore, clock: Clock, functions: Iterable[str]) -> None:
+        """Draw the keys of functions that have none yet; none where no keys are asked for.
+
+        Raises:
+            StoreUnavailable: from the store.
+        """
+        if self.is_enforced:
+            self._hold(await ensure_keys(store, clock.now(), functions))
 
     def keep_up(
         self, store: KeyStore, clock: Clock, refresh_seconds: float = DEFAULT_REFRESH_SECONDS
