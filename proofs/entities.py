@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import random
 import tempfile
 import time
@@ -108,11 +109,15 @@ class Entities:
         return answer.status_code
 
     async def _send(self, http: httpx.AsyncClient, sender: int, count: int) -> None:
-        """Signal one after another, each after the answer to the one before."""
-        for number in range(count):
+        """Signal one after another until ``count`` signals were acknowledged."""
+        acknowledged = 0
+        for number in itertools.count():
+            if acknowledged == count:
+                return
             line = f"s{sender} {number}"
             status = await self._post(http, f"{ENTITY}?op=write", line)
             if status == httpx.codes.ACCEPTED:
+                acknowledged += 1
                 self.tally.acknowledged.add(line)
             elif status is None:
                 self.tally.unanswered.add(line)

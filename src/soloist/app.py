@@ -9,6 +9,7 @@ import ipaddress
 import os
 import socket
 from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -21,13 +22,17 @@ from soloist.contracts.clock import Clock, SystemClock
 from soloist.contracts.store import Store
 from soloist.core.episode import Limits
 from soloist.core.policy import StartPolicy
+from soloist.core.versions import VersionRule
 from soloist.engine import DrainProgress, Engine, EngineSettings
 from soloist.errors import SettingsError
 from soloist.functions.binding import DEFAULT_CONNECTION_NAME, ClientBinding
 from soloist.functions.cabinet import KeyCabinet
 from soloist.functions.catalogue import Catalogue
+from soloist.functions.durable_http import DurableHttp
+from soloist.functions.executor import AppExecutor
+from soloist.functions.headers import web_middleware
 from soloist.functions.hostjson import HostJson, read_host_json
-from soloist.functions.http import DEFAULT_TIMEOUT_SECONDS, HttpLimits, HttpTriggers
+from soloist.functions.http import HttpTriggers, http_limits
 from soloist.functions.inprocess import in_process_links
 from soloist.functions.keys import ensure_keys, presented_key
 from soloist.functions.localsettings import LocalSettings, merged, read_local_settings
@@ -106,11 +111,11 @@ def read_app_files(app_dir: Path) -> AppFiles:
     local_settings = read_local_settings(app_dir)
     environment = merged(os.environ, local_settings)
     script = environment.get(SCRIPT_VARIABLE) or _DEFAULT_SCRIPT
-    if not (app_dir / script).is_file():
+    if not (app_dir / script).is_file() and not any(app_dir.glob("*/function.json")):
         raise SettingsError(
-            f"{app_dir} has no {script}. Give the folder of a Durable Functions Python app"
-            f" (programming model v2): soloist start APP_DIR. The file's name can be set with"
-            f" {SCRIPT_VARIABLE}."
+            f"{app_dir} has neither {script} nor folders with a function.json. Give the folder of"
+            " a Durable Functions Python app: soloist start APP_DIR. The script's name can be set"
+            f" with {SCRIPT_VARIABLE}."
         )
     return AppFiles(
         app_dir=app_dir,
@@ -169,13 +174,13 @@ class Host:
         files: AppFiles,
         store_url: str,
         task_hub: str,
-        store: Store,
         workers: WorkerPool,
         engine: Engine,
         client: Client,
         catalogue: Catalogue,
         keys: KeyCabinet,
         web: Starlette,
+        opened: AsyncExitStack,
     ) -> None:
         self.files = files
         self.store_url = store_url
@@ -185,8 +190,8 @@ class Host:
         self.keys = keys
         self.web = web
         self.workers = workers
-        self._store = store
         self._engine = engine
+        self._opened = opened
 
     async def close(
         self,
@@ -197,9 +202,7 @@ class Host:
         try:
             await self._engine.stop(drain_seconds, report)
         finally:
-            await self.keys.close()
-            await self.workers.close()
-            await self._store.close()
+            await self._opened.aclose()
 
 
 async def open_host(options: HostOptions, origin: str | None = None) -> Host:
@@ -214,32 +217,30 @@ async def open_host(options: HostOptions, origin: str | None = None) -> Host:
         StoreUnavailable: the hub's file cannot be used.
     """
     files = read_app_files(options.app_dir)
-    url = options.store_url or default_store_url(files.app_dir)
-    task_hub = options.task_hub or files.host_json.hub_name
-    store = store_at(url, task_hub=task_hub, clock=SystemClock())
-    await store.open()
-    workers = _worker_pool(options, files)
-    try:
-        return await _assemble(options, files, url, task_hub, store, workers, origin)
-    except BaseException:
-        await workers.close()
-        await store.close()
-        raise
+    origin = origin or f"http://{options.host}:{options.port or DEFAULT_PORT}"
+    async with AsyncExitStack() as opened:
+        return await _opened_host(options, files, origin, opened)
 
 
-async def _assemble(
-    options: HostOptions,
-    files: AppFiles,
-    url: str,
-    task_hub: str,
-    store: Store,
-    workers: WorkerPool,
-    origin: str | None,
+async def _opened_host(
+    options: HostOptions, files: AppFiles, origin: str, opened: AsyncExitStack
 ) -> Host:
+    """Put the host together; whatever has to be closed again is on ``opened`` until it is whole."""
     clock = SystemClock()
     host_json = files.host_json
+    url = options.store_url or default_store_url(files.app_dir)
+    task_hub = options.task_hub or host_json.hub_name
+    store = store_at(url, task_hub=task_hub, clock=clock)
+    await store.open()
+    opened.push_async_callback(store.close)
     keys = await _keys(options, store, clock)
+    opened.push_async_callback(keys.close)
+    connection = host_json.connection_name or DEFAULT_CONNECTION_NAME
+    binding = ClientBinding(task_hub, keys.system_key, connection_name=connection)
+    workers = _worker_pool(options, files, binding.text(origin))
+    opened.push_async_callback(workers.close)
     await workers.start()
+    keys.on_rotation = lambda: workers.rebind(binding.text(origin))
     catalogue = Catalogue(
         workers.functions,
         files.environment,
@@ -247,56 +248,74 @@ async def _assemble(
         skip_unsupported=options.skips_unsupported,
     )
     await keys.draw(store, clock, catalogue.http)
-    engine = Engine(store, clock, workers, _engine_settings(options, host_json), name=_host_name())
-    client = Client(
-        store,
-        clock,
-        wakeups=engine,
-        orchestrators=catalogue.orchestrators,
-        default_policy=options.start_policy or host_json.start_policy,
-        default_version=host_json.default_version,
-        max_payload_bytes=options.max_payload_bytes,
-    )
-    connection = host_json.connection_name or DEFAULT_CONNECTION_NAME
+    engine = _engine(options, files, store, clock, workers, catalogue, opened)
+    client = _client(options, files, store, clock, engine, catalogue)
     links = Links(task_hub=task_hub, connection=connection, system_key=keys.system_key)
     management = Management(client, links, max_body_bytes=options.max_payload_bytes)
-    port = options.port or DEFAULT_PORT
-    door = LocalDoor(management, origin=origin or f"http://{options.host}:{port}")
-    workers.answer_clients(door.management)
-    binding = ClientBinding(task_hub, keys.system_key, connection_name=connection)
-    triggers = _triggers(catalogue, workers, keys, binding, host_json)
-    web = _web(management, triggers, _authorise(keys, links), host_json)
+    workers.answer_clients(LocalDoor(management, origin=origin).management)
+    triggers = HttpTriggers(
+        catalogue,
+        workers,
+        keys,
+        binding,
+        limits=http_limits(host_json),
+        is_forwarded=host_json.use_forwarded_host,
+    )
+    web = _web(files, management, _authorise(keys, links), triggers)
     await engine.start()
     keys.keep_up(store, clock)
     return Host(
         files=files,
         store_url=url,
         task_hub=task_hub,
-        store=store,
         workers=workers,
         engine=engine,
         client=client,
         catalogue=catalogue,
         keys=keys,
         web=web,
+        opened=opened.pop_all(),
     )
 
 
-def _triggers(
-    catalogue: Catalogue,
+def _engine(
+    options: HostOptions,
+    files: AppFiles,
+    store: Store,
+    clock: Clock,
     workers: WorkerPool,
-    keys: KeyCabinet,
-    binding: ClientBinding,
-    host_json: HostJson,
-) -> HttpTriggers:
-    timeout_seconds = host_json.function_timeout_seconds or DEFAULT_TIMEOUT_SECONDS
-    return HttpTriggers(
-        catalogue,
-        workers,
-        keys,
-        binding,
-        limits=HttpLimits(timeout_seconds=timeout_seconds),
-        is_forwarded=host_json.use_forwarded_host,
+    catalogue: Catalogue,
+    opened: AsyncExitStack,
+) -> Engine:
+    host_json = files.host_json
+    http = DurableHttp(
+        clock,
+        default_sleep_seconds=host_json.async_request_sleep_seconds,
+        max_payload_bytes=options.max_payload_bytes,
+    )
+    opened.push_async_callback(http.close)
+    executor = AppExecutor(workers, http, timeout_seconds=host_json.function_timeout_seconds)
+    settings = _engine_settings(options, host_json)
+    return Engine(store, clock, executor, settings, name=_host_name(), timers=catalogue.timers)
+
+
+def _client(
+    options: HostOptions,
+    files: AppFiles,
+    store: Store,
+    clock: Clock,
+    engine: Engine,
+    catalogue: Catalogue,
+) -> Client:
+    return Client(
+        store,
+        clock,
+        wakeups=engine,
+        orchestrators=catalogue.orchestrators,
+        entities=catalogue.entities,
+        default_policy=options.start_policy or files.host_json.start_policy,
+        default_version=files.host_json.default_version,
+        max_payload_bytes=options.max_payload_bytes,
     )
 
 
@@ -326,21 +345,24 @@ def _authorise(keys: KeyCabinet, links: Links) -> Authorise:
 
 
 def _web(
-    management: Management, triggers: HttpTriggers, authorise: Authorise, host_json: HostJson
+    files: AppFiles, management: Management, authorise: Authorise, triggers: HttpTriggers
 ) -> Starlette:
     """Return the HTTP faces side by side: the management API in front of the app's own routes."""
     door = ManagementApp(
         management,
         authorise=authorise,
-        trusts_forwarded_host=host_json.use_forwarded_host,
+        trusts_forwarded_host=files.host_json.use_forwarded_host,
     )
-    return Starlette(routes=[ManagementRoute(door), Mount("/", app=triggers)])
+    return Starlette(
+        routes=[ManagementRoute(door), Mount("/", app=triggers)],
+        middleware=web_middleware(files.host_json, files.local_settings),
+    )
 
 
-def _worker_pool(options: HostOptions, files: AppFiles) -> WorkerPool:
+def _worker_pool(options: HostOptions, files: AppFiles, client_binding: str) -> WorkerPool:
     activities = _activity_concurrency(files.host_json)
     threads = _threads(files.environment, activities)
-    load = Load(os.fspath(files.app_dir), files.script, threads)
+    load = Load(os.fspath(files.app_dir), files.script, threads, client_binding)
     if options.in_process:
         return WorkerPool(in_process_links(), load, count=1)
     python = find_python(files.app_dir, options.python)
@@ -370,6 +392,15 @@ def _engine_settings(options: HostOptions, host_json: HostJson) -> EngineSetting
         max_concurrent_activities=_activity_concurrency(host_json),
         max_concurrent_episodes=(
             host_json.max_concurrent_orchestrator_functions or defaults.max_concurrent_episodes
+        ),
+        max_concurrent_entities=(
+            host_json.max_concurrent_entity_functions or defaults.max_concurrent_entities
+        ),
+        max_entity_batch=host_json.max_entity_operation_batch_size or defaults.max_entity_batch,
+        versions=VersionRule(
+            version=host_json.default_version,
+            match=host_json.version_match,
+            failure=host_json.version_failure,
         ),
         limits=Limits(
             max_actions=host_json.max_orchestration_actions,

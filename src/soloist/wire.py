@@ -33,7 +33,6 @@ class Load(_Message, frozen=True, tag="load"):
 
     ``threads`` bounds how many synchronous functions run at once. ``client_binding`` is the JSON
     text handed to durable client parameters of functions that no HTTP request called.
-    ``link_secret`` signs the codes in management links, ``None`` when keys are not asked for.
     A turn of an orchestrator that takes longer than ``slow_turn_seconds`` is reported.
     """
 
@@ -41,8 +40,13 @@ class Load(_Message, frozen=True, tag="load"):
     script: str
     threads: int
     client_binding: str = ""
-    link_secret: str | None = None
     slow_turn_seconds: float = 1.0
+
+
+class Rebind(_Message, frozen=True, tag="rebind"):
+    """Host: from now on, ``client_binding`` is another: the hub's system key was rotated."""
+
+    client_binding: str
 
 
 class RunEpisode(_Message, frozen=True, tag="episode"):
@@ -126,7 +130,16 @@ class Stop(_Message, frozen=True, tag="stop"):
 
 
 HostMessage = (
-    Load | RunEpisode | Forget | RunActivity | RunEntity | RunTimer | RunHttp | ClientReply | Stop
+    Load
+    | Rebind
+    | RunEpisode
+    | Forget
+    | RunActivity
+    | RunEntity
+    | RunTimer
+    | RunHttp
+    | ClientReply
+    | Stop
 )
 
 

@@ -110,6 +110,8 @@ class Worker:
                 self._begin_entity(message)
             elif kind == "client_reply":
                 self._transport.reply(message)
+            elif kind == "rebind":
+                self._bind(message["client_binding"])
             elif kind == "load":
                 self._load_in(partial(self._load, message))
         if turns:
@@ -174,12 +176,16 @@ class Worker:
         self._pool = Pool(message["threads"], "soloist-function")
         self._sessions = SessionTable(app, self._max_sessions)
         self._transport.install()
-        if message["client_binding"]:
-            self._client_binding = message["client_binding"]
-            self._transport.learn(message["client_binding"])
+        self._bind(message["client_binding"])
         self._watchdog = self._new_watchdog(message)
         self._app = app
         self._send([app.describe()])
+
+    def _bind(self, client_binding: str) -> None:
+        """Take note of what durable clients get in functions that no HTTP request calls."""
+        if client_binding:
+            self._client_binding = client_binding
+            self._transport.learn(client_binding)
 
     def _new_watchdog(self, message: Message) -> Watchdog:
         watchdog = Watchdog(

@@ -45,9 +45,9 @@ def test_an_unknown_activity_fails_its_caller_at_once_and_names_the_known_ones(
     assert "'square'" in output
 
 
-def test_what_is_not_there_yet_fails_by_name(served: Served) -> None:
+def test_an_http_call_that_nobody_answers_fails_and_names_the_address(served: Served) -> None:
     served.start("Asks", "asks")
-    assert "call_http is not supported" in str(served.finished("asks")["output"])
+    assert "GET http://127.0.0.1:1/ failed" in str(served.finished("asks")["output"])
 
 
 def test_a_blocking_activity_stops_neither_the_api_nor_other_work(

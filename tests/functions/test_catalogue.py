@@ -9,8 +9,9 @@ from contextlib import contextmanager
 
 import pytest
 
+from soloist.core.timers import TimerTrigger
 from soloist.errors import AppLoadFailed, SettingsError
-from soloist.functions.catalogue import Catalogue, TimerFunction
+from soloist.functions.catalogue import Catalogue
 from soloist.wire import Binding, FunctionDescription
 
 
@@ -146,22 +147,20 @@ def timer(
 def test_a_timer_is_monitored_unless_it_says_otherwise() -> None:
     app = [timer("a"), timer("b", is_monitored=False, runs_on_startup=True), timer("c", "00:00:05")]
     assert Catalogue(app, {}).timers == {
-        "a": TimerFunction(
-            name="a",
+        "a": TimerTrigger(
             schedule="0 */5 * * * *",
             zone="UTC",
             runs_on_startup=False,
             is_monitored=True,
         ),
-        "b": TimerFunction(
-            name="b",
+        "b": TimerTrigger(
             schedule="0 */5 * * * *",
             zone="UTC",
             runs_on_startup=True,
             is_monitored=False,
         ),
-        "c": TimerFunction(
-            name="c", schedule="00:00:05", zone="UTC", runs_on_startup=False, is_monitored=True
+        "c": TimerTrigger(
+            schedule="00:00:05", zone="UTC", runs_on_startup=False, is_monitored=True
         ),
     }
 

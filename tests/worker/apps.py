@@ -55,7 +55,6 @@ def load(folder: Path, threads: int = 4, **fields: Any) -> Message:
         "script": "function_app.py",
         "threads": threads,
         "client_binding": "",
-        "link_secret": None,
         "slow_turn_seconds": 60.0,
         **fields,
     }

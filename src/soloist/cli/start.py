@@ -19,6 +19,7 @@ import uvicorn
 from soloist.app import (
     DEFAULT_HOST,
     DEFAULT_PORT,
+    AppFiles,
     Host,
     HostOptions,
     default_store_url,
@@ -76,14 +77,21 @@ _INTERRUPTED = 130
 @click.option(
     "--max-payload-bytes", type=click.IntRange(min=1024), default=DEFAULT_MAX_PAYLOAD_BYTES
 )
-@click.option("--drain-seconds", type=click.FloatRange(min=0), default=DEFAULT_DRAIN_SECONDS)
-@click.option("--log-level", type=click.Choice(LEVELS), default=DEFAULT_LEVEL)
+@click.option(
+    "--drain-seconds",
+    type=click.FloatRange(min=0),
+    help="How long a stop waits for activities."
+    f" [default: {DEFAULT_DRAIN_SECONDS:g}, or 0 if host.json has useGracefulShutdown false]",
+)
+@click.option(
+    "--log-level", type=click.Choice(LEVELS), help=f"[default: host.json, else {DEFAULT_LEVEL}]"
+)
 @click.option("--log-json", is_flag=True, help="Log lines of JSON.")
 @reports_errors
 def start(
-    log_level: str,
+    log_level: str | None,
     log_json: bool,
-    drain_seconds: float,
+    drain_seconds: float | None,
     skip_unsupported: bool,
     start_policy: str | None,
     **options: Any,
@@ -94,7 +102,8 @@ def start(
 
     Every option can be set by environment too: SOLOIST_PORT, SOLOIST_STORE and so on.
     """
-    configure_logging(log_level, as_json=log_json)
+    files = read_app_files(options["app_dir"])
+    configure_logging(log_level or files.host_json.log_level or DEFAULT_LEVEL, as_json=log_json)
     # A commit's thread, and a reader's, must win the interpreter from a busy loop in time:
     # measured beside a loop that never rests, commits at the default of 5 ms vary a hundredfold.
     sys.setswitchinterval(SWITCH_SECONDS)
@@ -104,7 +113,7 @@ def start(
         **options,
     )
     try:
-        code = _runner()(_serve(host_options, drain_seconds))
+        code = _runner()(_serve(host_options, files, drain_seconds))
     except AppLoadFailed as error:
         if error.traceback:
             click.echo(error.traceback.rstrip(), err=True)
@@ -129,8 +138,10 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def _serve(options: HostOptions, drain_seconds: float) -> int:
-    files = read_app_files(options.app_dir)
+async def _serve(options: HostOptions, files: AppFiles, drain_seconds: float | None) -> int:
+    if drain_seconds is None:
+        is_hasty = files.host_json.use_graceful_shutdown is False
+        drain_seconds = 0.0 if is_hasty else DEFAULT_DRAIN_SECONDS
     port = options.port
     if port is None:
         port = files.local_settings.port or DEFAULT_PORT
@@ -256,6 +267,8 @@ def _announce(host: Host, origin: str, address: str, *, is_new: bool) -> None:
             methods = ",".join(sorted(function.methods)) or "any"
             route = (function.route or function.name).lstrip("/")
             what = f"[{methods.upper()}] {click.style(f'{origin}{prefix}/{route}', fg='green')}"
+        elif function.name in host.catalogue.timers:
+            what = f"timerTrigger, {host.catalogue.timers[function.name].schedule}"
         else:
             what = function.trigger
         click.echo(f"    {click.style(function.name, fg='yellow')}: {what}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from soloist.contracts.clock import Clock
 from soloist.errors import SoloistError
@@ -28,10 +28,15 @@ _log = logger(__name__)
 
 
 class KeyCabinet:
-    """Holds the newest :class:`KeyRing` and answers for it."""
+    """Holds the newest :class:`KeyRing` and answers for it.
+
+    ``on_rotation`` is called when the system key has become another.
+    """
 
     def __init__(self, ring: KeyRing = OPEN_RING) -> None:
+        self.on_rotation: Callable[[], None] = lambda: None
         self._reading: asyncio.Task[None] | None = None
+        self._system_key: str | None = None
         self._hold(ring)
 
     @property
@@ -82,7 +87,10 @@ class KeyCabinet:
         while True:
             await clock.sleep(seconds)
             try:
+                before = self._system_key
                 self._hold(KeyRing(await store.keys()))
+                if self._system_key != before:
+                    self.on_rotation()
             except SoloistError as error:
                 if not is_stale:  # said once, not every few seconds
                     _log.warning("Access keys cannot be read; the last known count", why=str(error))

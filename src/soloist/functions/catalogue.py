@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 import msgspec
 
 from soloist.core.ncrontab import Schedule
+from soloist.core.timers import TimerTrigger
 from soloist.errors import AppLoadFailed, InvalidRequest
 from soloist.functions.appsettings import SettingMissing, time_zone_name, with_settings
 from soloist.functions.routes import RouteTable, make_route
@@ -73,17 +74,6 @@ class HttpFunction(msgspec.Struct, frozen=True, kw_only=True):
     auth_level: str
 
 
-class TimerFunction(msgspec.Struct, frozen=True, kw_only=True):
-    """A timer trigger. ``schedule`` is valid, its ``%Setting%`` filled in; ``zone`` is the IANA
-    name of the time zone in which it is read."""
-
-    name: str
-    schedule: str
-    zone: str
-    runs_on_startup: bool
-    is_monitored: bool
-
-
 class Catalogue:
     """The enabled functions of an app.
 
@@ -135,11 +125,10 @@ def _http_function(function: FunctionDescription) -> HttpFunction:
 
 def _timers(
     functions: Collection[FunctionDescription], environment: Mapping[str, str]
-) -> dict[str, TimerFunction]:
+) -> dict[str, TimerTrigger]:
     zone = time_zone_name(environment) if functions else ""
     return {
-        each.name: TimerFunction(
-            name=each.name,
+        each.name: TimerTrigger(
             schedule=_schedule(each, environment),
             zone=zone,
             runs_on_startup=each.runs_on_startup,

@@ -34,6 +34,7 @@ from soloist.wire import (
     Load,
     Loaded,
     LoadFailed,
+    Rebind,
     RunActivity,
     RunEntity,
     RunEpisode,
@@ -158,6 +159,12 @@ class Seat:
         """Post a message that has no answer, if anybody is there."""
         if self._link is not None:
             self._link.send(message)
+
+    def rebind(self, client_binding: str) -> None:
+        """Let this worker and its successors hand out another binding to durable clients."""
+        self._load = msgspec.structs.replace(self._load, client_binding=client_binding)
+        if self.is_up:
+            self.tell(Rebind(client_binding))
 
     async def close(self) -> None:
         """End the worker and let every waiting call fail; closing twice does nothing."""

@@ -103,6 +103,11 @@ class WorkerPool:
         """From now on, let ``management`` answer the durable clients in user code."""
         self._desk.management = management
 
+    def rebind(self, client_binding: str) -> None:
+        """From now on, hand another binding to durable clients that no HTTP request calls."""
+        for seat in self._seats:
+            seat.rebind(client_binding)
+
     async def start(self) -> Loaded:
         """Start all workers and load the app in each.
 

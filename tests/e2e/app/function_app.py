@@ -96,8 +96,8 @@ def Fails(context):
 
 @app.orchestration_trigger(context_name="context")
 def Asks(context):
-    """Call what is not there yet."""
-    yield context.call_http("GET", "http://127.0.0.1/")
+    """Call an address where nobody listens."""
+    yield context.call_http("GET", "http://127.0.0.1:1/")
 
 
 @app.orchestration_trigger(context_name="context")
