@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,7 +15,10 @@ from soloist.cli import hub as hub_of_the_command_line
 from soloist.cli import main
 from soloist.client import Client
 from soloist.contracts.clock import SystemClock
-from soloist.core.instances import AccessKey
+from soloist.core.events import InboxEvent
+from soloist.core.instances import AccessKey, InstanceRecord
+from soloist.core.outcomes import Outcome
+from soloist.core.status import RuntimeStatus
 from soloist.stores import MemoryState, MemoryStore
 
 T = TypeVar("T")
@@ -56,6 +60,55 @@ class Terminal:
             return await store.keys()
 
         return {(key.scope, key.name): key.value for key in self.on_store(read)}
+
+    def settle(
+        self, instance_id: str, status: RuntimeStatus, output: str | None = None
+    ) -> InstanceRecord:
+        """Bring an instance, or an entity, into a status and a state, as a host would."""
+
+        async def commit(store: MemoryStore, client: Client) -> InstanceRecord:
+            host_id = await store.join("test")
+            leases = (await store.lease(host_id, 100)).leases
+            lease = next(each for each in leases if each.record.instance_id == instance_id)
+            record = lease.record
+            outcome = Outcome(
+                generation=record.generation,
+                execution_id=record.execution_id,
+                epoch=lease.epoch,
+                history_length=record.history_length,
+                at=record.created_at,
+                events=(),
+                consumed=tuple(message.message_id for message in lease.messages),
+                status=status,
+                custom_status=None,
+                output=output,
+                failure=None,
+                due_at=None,
+            )
+            assert await store.commit(outcome) is not None
+            await store.leave(host_id)
+            found = await store.read(instance_id)
+            assert found is not None
+            return found
+
+        record: InstanceRecord = self.on_store(commit)
+        return record
+
+    def inbox(self, instance_id: str) -> tuple[InboxEvent, ...]:
+        """Return what waits for an instance."""
+
+        async def read(store: MemoryStore, _client: Client) -> tuple[InboxEvent, ...]:
+            record = await store.read(instance_id)
+            assert record is not None
+            return tuple(each.event for each in await store.inbox(record.generation, 0))
+
+        events: tuple[InboxEvent, ...] = self.on_store(read)
+        return events
+
+    def ids(self) -> set[str]:
+        """Return the ids of all instances."""
+        lines = self.type("instances", "list", "--json").stdout.splitlines()
+        return {json.loads(line)["instance_id"] for line in lines}
 
 
 @pytest.fixture

@@ -77,6 +77,37 @@ def test_keys_are_enforced_when_asked_for_and_listed(tmp_path: Path) -> None:
     assert not any(key in line for key in keys.values() for line in served.host.output)
 
 
+def test_a_running_host_takes_up_rotated_keys_and_ends_the_links_of_the_old_one(
+    tmp_path: Path,
+) -> None:
+    served = serve(tmp_path, "--keys")
+    with served.http as http:
+        old, linked = rotate(served, "host", "default"), rotate(served, "host", "default")
+        assert old != linked
+        while http.post("/api/orchestrators/Job/a", headers=showing(linked)).status_code == 401:
+            pass  # until the host has read its keys again
+        link = http.post("/api/orchestrators/Job/b", headers=showing(linked)).json()
+        assert http.get(link["statusQueryGetUri"]).status_code == 202
+        assert http.post("/api/orchestrators/Job/c", headers=showing(old)).status_code == 401
+        system = rotate(served, "system", "durabletask_extension")
+        while http.get(link["statusQueryGetUri"]).status_code != 401:
+            pass
+        again = http.post("/api/orchestrators/Job/d", headers=showing(linked)).json()
+        assert http.get(again["statusQueryGetUri"]).status_code == 202
+    assert served.host.stop() == 0
+    assert not any(key in line for key in (linked, system, "s1.") for line in served.host.output)
+
+
+def rotate(served: Served, scope: str, name: str) -> str:
+    """Rotate a key beside the host; return its new value."""
+    return soloist(served, "keys", "rotate", scope, name).stdout.strip()
+
+
+def showing(key: str) -> dict[str, str]:
+    """Return the header that presents a key."""
+    return {"x-functions-key": key}
+
+
 def test_every_option_of_the_readme_can_be_set_by_the_environment_it_names(tmp_path: Path) -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text()
     named = dict(re.findall(r"^\| `--([a-z-]+).*?` \| `(SOLOIST_\w+)`", readme, re.MULTILINE))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from soloist import __version__
+from soloist.cli.entities import entities
 from soloist.cli.instances import instances
 from soloist.cli.keys import keys
 from soloist.cli.start import start
@@ -18,4 +19,5 @@ def main() -> None:
 
 main.add_command(start)
 main.add_command(instances)
+main.add_command(entities)
 main.add_command(keys)

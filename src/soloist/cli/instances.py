@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from datetime import datetime
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypedDict, Unpack
 
@@ -12,12 +13,19 @@ import click
 import msgspec
 
 from soloist.cli.hub import hub_options, opened_client, reports_errors
+from soloist.cli.values import checked_json, moment_or_age, shown, status
 from soloist.client import Client
 from soloist.core.events import HistoryEvent
-from soloist.core.instances import MAX_PAGE_SIZE, InstancePage, InstanceQuery, InstanceRecord
+from soloist.core.instances import (
+    MAX_PAGE_SIZE,
+    InstancePage,
+    InstanceQuery,
+    InstanceRecord,
+    StartReceipt,
+)
 from soloist.core.policy import StartDecision, StartPolicy
-from soloist.core.status import RuntimeStatus
 
+_INSTANT = timedelta(microseconds=1)  # both ends of a query's span of time belong to it
 _COLUMNS = "{:<36}  {:<24}  {:<10}  {:<20}  {:<20}"
 
 
@@ -31,7 +39,7 @@ class Hub(TypedDict):
 
 @click.group()
 def instances() -> None:
-    """List, show, start, terminate, signal and purge instances."""
+    """Start, steer, show and purge instances."""
 
 
 @instances.command("list")
@@ -56,7 +64,7 @@ def list_instances(
     query = InstanceQuery(
         instance_id_prefix=prefix,
         names=names,
-        statuses=frozenset(_status(text) for text in statuses),
+        statuses=frozenset(status(text) for text in statuses),
         page_size=limit,
         token=token,
     )
@@ -117,34 +125,81 @@ def start_instance(
 ) -> None:
     """Start an orchestrator; a host that runs the app will take it up."""
 
-    async def begin(client: Client) -> str:
-        receipt = await client.start(
-            function_name, instance_id, input=_checked_json(payload), policy=StartPolicy(policy)
-        )
-        verb = "exists already" if receipt.decision is StartDecision.RETURN else "started"
-        return f"Instance '{receipt.record.instance_id}' {verb}."
-
-    async def work() -> str:
+    async def work() -> StartReceipt:
         async with opened_client(**hub) as client:
-            return await begin(client)
+            return await client.start(
+                function_name, instance_id, input=checked_json(payload), policy=StartPolicy(policy)
+            )
 
-    click.echo(asyncio.run(work()))
+    click.echo(_outcome(asyncio.run(work())))
 
 
 @instances.command("terminate")
 @click.argument("instance_id")
 @click.option("--reason", help="Becomes the instance's output.")
+@click.option(
+    "--recursive/--no-recursive",
+    "is_recursive",
+    default=True,
+    show_default=True,
+    help="Also end the sub-orchestrations that it waits for.",
+)
 @hub_options
 @reports_errors
-def terminate_instance(instance_id: str, reason: str | None, **hub: Unpack[Hub]) -> None:
+def terminate_instance(
+    instance_id: str, reason: str | None, is_recursive: bool, **hub: Unpack[Hub]
+) -> None:
     """End an instance from outside."""
-
-    async def work() -> None:
-        async with opened_client(**hub) as client:
-            await client.terminate(instance_id, reason)
-
-    asyncio.run(work())
+    _steer(lambda client: client.terminate(instance_id, reason, is_recursive=is_recursive), hub)
     click.echo(f"Termination of '{instance_id}' is recorded; the host carries it out.")
+
+
+@instances.command("suspend")
+@click.argument("instance_id")
+@click.option("--reason", help="For whoever reads the history.")
+@hub_options
+@reports_errors
+def suspend_instance(instance_id: str, reason: str | None, **hub: Unpack[Hub]) -> None:
+    """Pause an instance; what arrives meanwhile is kept."""
+    _steer(lambda client: client.suspend(instance_id, reason), hub)
+    click.echo(f"Suspension of '{instance_id}' is recorded; the host carries it out.")
+
+
+@instances.command("resume")
+@click.argument("instance_id")
+@click.option("--reason", help="For whoever reads the history.")
+@hub_options
+@reports_errors
+def resume_instance(instance_id: str, reason: str | None, **hub: Unpack[Hub]) -> None:
+    """Let a suspended instance go on."""
+    _steer(lambda client: client.resume(instance_id, reason), hub)
+    click.echo(f"Resumption of '{instance_id}' is recorded; the host carries it out.")
+
+
+@instances.command("rewind")
+@click.argument("instance_id")
+@click.option("--reason", help="For whoever reads the history.")
+@hub_options
+@reports_errors
+def rewind_instance(instance_id: str, reason: str | None, **hub: Unpack[Hub]) -> None:
+    """Take back the failure of an instance: what failed is tried again, the rest stays done."""
+    _steer(lambda client: client.rewind(instance_id, reason), hub)
+    click.echo(f"Instance '{instance_id}' is rewound; it runs again.")
+
+
+@instances.command("restart")
+@click.argument("instance_id")
+@click.option("--same-id", is_flag=True, help="Under the same id, in its place. [default: new id]")
+@hub_options
+@reports_errors
+def restart_instance(instance_id: str, same_id: bool, **hub: Unpack[Hub]) -> None:
+    """Start an instance's function again with the same input."""
+
+    async def work() -> StartReceipt:
+        async with opened_client(**hub) as client:
+            return await client.restart(instance_id, with_new_id=not same_id)
+
+    click.echo(_outcome(asyncio.run(work())))
 
 
 @instances.command("raise-event")
@@ -158,53 +213,85 @@ def raise_event(instance_id: str, event_name: str, payload: str | None, **hub: U
 
     async def work() -> None:
         async with opened_client(**hub) as client:
-            await client.raise_event(instance_id, event_name, _checked_json(payload))
+            await client.raise_event(instance_id, event_name, checked_json(payload))
 
     asyncio.run(work())
     click.echo(f"Event '{event_name}' is recorded for '{instance_id}'.")
 
 
 @instances.command("purge")
-@click.argument("instance_id")
+@click.argument("instance_id", required=False)
+@click.option(
+    "--created-before",
+    callback=moment_or_age,
+    help="All that were started before a time, or longer ago than 30d, 12h, 5m or 90s.",
+)
+@click.option("--status", "statuses", multiple=True, help="All of this status; may be repeated.")
+@click.option("--name", "names", multiple=True, help="All of this function; may be repeated.")
+@click.option("--yes", "is_sure", is_flag=True, help="Do not ask before many are removed.")
 @hub_options
 @reports_errors
-def purge_instance(instance_id: str, **hub: Unpack[Hub]) -> None:
-    """Remove a finished instance with its history."""
+def purge_instances(
+    instance_id: str | None,
+    created_before: datetime | None,
+    statuses: tuple[str, ...],
+    names: tuple[str, ...],
+    is_sure: bool,
+    **hub: Unpack[Hub],
+) -> None:
+    """Remove a finished instance with its history, or all that the options choose.
 
+    Instances that have not ended stay, and so do entities.
+    """
+    is_many = bool(created_before or statuses or names)
+    if (instance_id is None) != is_many:
+        raise click.UsageError(
+            "Say which instance by its id, or which ones by --created-before, --status or --name."
+        )
+    if instance_id is not None:
+        one = instance_id
+        _steer(lambda client: client.purge(one), hub)
+        click.echo(f"Instance '{instance_id}' is purged.")
+        return
+    chosen = frozenset(status(text) for text in statuses)
+    if chosen and not any(each.is_terminal for each in chosen):
+        raise click.BadParameter("Only instances that have ended are purged; terminate them first.")
+    query = InstanceQuery(
+        names=names,
+        statuses=chosen,
+        created_to=None if created_before is None else created_before - _INSTANT,
+    )
+    if not is_sure:
+        click.confirm(_question(query, created_before), abort=True, err=True)
+
+    async def work() -> int:
+        async with opened_client(**hub) as client:
+            return await client.purge_many(query)
+
+    count = asyncio.run(work())
+    click.echo(f"{count} instance{'' if count == 1 else 's'} purged.")
+
+
+def _steer(verb: Callable[[Client], Awaitable[None]], hub: Hub) -> None:
     async def work() -> None:
         async with opened_client(**hub) as client:
-            await client.purge(instance_id)
+            await verb(client)
 
     asyncio.run(work())
-    click.echo(f"Instance '{instance_id}' is purged.")
 
 
-def _status(text: str) -> RuntimeStatus:
-    for status in RuntimeStatus:
-        if status.value.lower() == text.lower():
-            return status
-    names = ", ".join(RuntimeStatus)
-    raise click.BadParameter(f"'{text}' is no runtime status; there are {names}.")
+def _outcome(receipt: StartReceipt) -> str:
+    verb = "exists already" if receipt.decision is StartDecision.RETURN else "started"
+    return f"Instance '{receipt.record.instance_id}' {verb}."
 
 
-def _checked_json(payload: str | None) -> str | None:
-    if payload is None:
-        return None
-    try:
-        json.loads(payload, parse_constant=_refuse_constant)
-    except ValueError as error:
-        raise click.BadParameter(
-            f"{payload[:80]!r} is not JSON ({error}). A text needs quotes of its own: '\"text\"'."
-        ) from error
-    return payload
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not in the JSON standard")
-
-
-def _moment(at: datetime) -> str:
-    return at.strftime("%Y-%m-%dT%H:%M:%SZ")
+def _question(query: InstanceQuery, created_before: datetime | None) -> str:
+    which = [
+        f"of function {' or '.join(query.names)}" if query.names else "",
+        f"with status {' or '.join(sorted(query.statuses))}" if query.statuses else "",
+        f"created before {shown(created_before)}" if created_before is not None else "",
+    ]
+    return " ".join(["Remove every finished instance", *filter(None, which), "with its history?"])
 
 
 def _row(record: InstanceRecord) -> str:
@@ -212,8 +299,8 @@ def _row(record: InstanceRecord) -> str:
         record.instance_id,
         record.name,
         record.status,
-        _moment(record.created_at),
-        _moment(record.updated_at),
+        shown(record.created_at),
+        shown(record.updated_at),
     )
 
 
@@ -222,8 +309,8 @@ def _details(record: InstanceRecord) -> str:
         "instance id": record.instance_id,
         "function": record.name,
         "status": record.status.value,
-        "created": _moment(record.created_at),
-        "updated": _moment(record.updated_at),
+        "created": shown(record.created_at),
+        "updated": shown(record.updated_at),
         "generation": record.generation,
         "execution id": record.execution_id,
         "history events": record.history_length,

@@ -1,0 +1,84 @@
+"""How values typed on the command line are read, and times are written."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime, timedelta
+
+import click
+
+from soloist.contracts.clock import SystemClock
+from soloist.core.status import RuntimeStatus
+
+_AGE = re.compile(r"(\d{1,6})([smhd])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_SHOWN_CHARACTERS = 80
+
+
+def status(text: str) -> RuntimeStatus:
+    """Return the runtime status of that name, in any case.
+
+    Raises:
+        click.BadParameter: there is none; the text names those there are.
+    """
+    for each in RuntimeStatus:
+        if each.value.lower() == text.lower():
+            return each
+    names = ", ".join(RuntimeStatus)
+    raise click.BadParameter(f"'{text}' is no runtime status; there are {names}.")
+
+
+def checked_json(payload: str | None) -> str | None:
+    """Return ``payload``, if it is JSON.
+
+    Raises:
+        click.BadParameter: it is not; the text says what a shell makes of quotes.
+    """
+    if payload is None:
+        return None
+    try:
+        json.loads(payload, parse_constant=_refuse_constant)
+    except ValueError as error:
+        raise click.BadParameter(
+            f"{payload[:_SHOWN_CHARACTERS]!r} is not JSON ({error}). A text needs quotes of its"
+            " own: '\"text\"'."
+        ) from error
+    return payload
+
+
+def moment(
+    _context: click.Context, _parameter: click.Parameter, text: str | None
+) -> datetime | None:
+    """Read a time: a callback of options. Without an offset it is in UTC."""
+    if text is None:
+        return None
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise click.BadParameter(
+            f"{text[:_SHOWN_CHARACTERS]!r} is no time. Write 2026-01-31 or 2026-01-31T12:00:00Z."
+        ) from None
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+
+
+def moment_or_age(
+    context: click.Context, parameter: click.Parameter, text: str | None
+) -> datetime | None:
+    """Read a time, or an age such as ``30d``, ``12h`` or ``90s``: a callback of options."""
+    age = _AGE.fullmatch(text) if text is not None else None
+    if age is None:
+        return moment(context, parameter, text)
+    try:
+        return SystemClock().now() - timedelta(**{_UNITS[age[2]]: int(age[1])})
+    except OverflowError:
+        raise click.BadParameter(f"Nothing is as old as {text}.") from None
+
+
+def shown(at: datetime) -> str:
+    """Write a time."""
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not in the JSON standard")

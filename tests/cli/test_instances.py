@@ -1,0 +1,145 @@
+"""``soloist instances``: what is steered from outside, and what is purged."""
+
+from __future__ import annotations
+
+import pytest
+
+from soloist.core.events import (
+    ExecutionResumed,
+    ExecutionSuspended,
+    ExecutionTerminated,
+)
+from soloist.core.status import RuntimeStatus
+from tests.cli.conftest import Terminal
+
+COMPLETED, FAILED = RuntimeStatus.COMPLETED, RuntimeStatus.FAILED
+
+
+@pytest.fixture
+def filled(terminal: Terminal) -> Terminal:
+    """A hub with a live instance and finished ones of two functions."""
+    for name, instance_id, status in (
+        ("Job", "done", COMPLETED),
+        ("Job", "failed", FAILED),
+        ("Other", "other", COMPLETED),
+        ("Job", "live", None),
+    ):
+        terminal.type("instances", "start", name, "--id", instance_id, "--input", "5")
+        if status is not None:
+            terminal.settle(instance_id, status)
+    return terminal
+
+
+@pytest.mark.parametrize(
+    ("arguments", "event"),
+    [
+        (("suspend", "live", "--reason", "why"), (ExecutionSuspended, "why")),
+        (("resume", "live", "--reason", "why"), (ExecutionResumed, "why")),
+        (("terminate", "live", "--reason", "why"), (ExecutionTerminated, "why")),
+        (("suspend", "live"), (ExecutionSuspended, None)),
+    ],
+)
+def test_what_steers_an_instance_waits_in_its_inbox(
+    filled: Terminal, arguments: tuple[str, ...], event: tuple[type, str | None]
+) -> None:
+    result = filled.type("instances", *arguments)
+    assert (result.exit_code, "'live' is recorded" in result.output) == (0, True)
+    message = filled.inbox("live")[-1]
+    assert (type(message), getattr(message, "reason", None)) == event
+
+
+@pytest.mark.parametrize(("option", "expected"), [((), True), (("--no-recursive",), False)])
+def test_sub_orchestrations_end_with_their_parent_unless_told_otherwise(
+    filled: Terminal, option: tuple[str, ...], expected: bool
+) -> None:
+    filled.type("instances", "terminate", "live", *option)
+    message = filled.inbox("live")[-1]
+    assert isinstance(message, ExecutionTerminated)
+    assert message.is_recursive is expected
+
+
+def test_a_failed_instance_is_rewound_and_no_other(filled: Terminal) -> None:
+    assert filled.type("instances", "rewind", "failed").exit_code == 0
+    refused = filled.type("instances", "rewind", "done")
+    assert (refused.exit_code, '"Failed" state' in refused.stderr) == (1, True)
+
+
+def test_an_instance_is_restarted_under_a_new_id_or_its_own(filled: Terminal) -> None:
+    before = filled.ids()
+    started = filled.type("instances", "restart", "done")
+    (new_id,) = filled.ids() - before
+    assert started.output == f"Instance '{new_id}' started.\n"
+    assert filled.type("instances", "restart", "done", "--same-id").output == (
+        "Instance 'done' started.\n"
+    )
+    blocked = filled.type("instances", "restart", "live", "--same-id")
+    assert (blocked.exit_code, "already exists" in blocked.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("verb", ["suspend", "resume", "terminate", "rewind", "restart", "purge"])
+def test_an_instance_that_is_not_there_is_named(terminal: Terminal, verb: str) -> None:
+    result = terminal.type("instances", verb, "nobody")
+    assert (result.exit_code, result.stderr) == (1, "Error: No instance with ID 'nobody' found.\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "gone"),
+    [
+        (("--status", "completed"), {"done", "other"}),
+        (("--status", "failed", "--status", "running"), {"failed"}),
+        (("--name", "Job"), {"done", "failed"}),
+        (("--name", "Job", "--status", "Completed"), {"done"}),
+        (("--created-before", "2999-01-01"), {"done", "failed", "other"}),
+        (("--created-before", "0s"), {"done", "failed", "other"}),
+        (("--created-before", "1d"), set()),
+        (("--created-before", "2020-01-01T00:00:00+02:00"), set()),
+    ],
+)
+def test_finished_instances_are_purged_by_what_they_have_in_common(
+    filled: Terminal, options: tuple[str, ...], gone: set[str]
+) -> None:
+    result = filled.type("instances", "purge", *options, "--yes")
+    plural = "" if len(gone) == 1 else "s"
+    assert result.output == f"{len(gone)} instance{plural} purged.\n"
+    assert filled.ids() == {"done", "failed", "other", "live"} - gone
+
+
+def test_many_are_purged_only_after_a_yes(filled: Terminal) -> None:
+    before = filled.ids()
+    chosen = ("--name", "Job", "--status", "failed", "--created-before", "2999-01-01")
+    for answer in ("", "\n", "n\n"):
+        refused = filled.type("instances", "purge", *chosen, stdin=answer)
+        assert refused.exit_code == 1
+        assert filled.ids() == before
+    assert (
+        "Remove every finished instance of function Job with status Failed created before"
+        " 2999-01-01T00:00:00Z with its history? [y/N]" in refused.stderr
+    )
+    assert filled.type("instances", "purge", *chosen, stdin="y\n").exit_code == 0
+    assert filled.ids() == before - {"failed"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ((), "Say which instance by its id"),
+        (("done", "--name", "Job"), "Say which instance by its id"),
+        (("--status", "running"), "terminate them first"),
+        (("--status", "finished"), "is no runtime status; there are"),
+        (("--created-before", "yesterday"), "is no time. Write 2026-01-31"),
+        (("--created-before", "999999d"), "is as old as"),
+    ],
+)
+def test_a_purge_that_is_unclear_purges_nothing(
+    filled: Terminal, arguments: tuple[str, ...], expected: str
+) -> None:
+    before = filled.ids()
+    result = filled.type("instances", "purge", *arguments, "--yes")
+    assert (result.exit_code, expected in result.stderr) == (2, True), result.stderr
+    assert filled.ids() == before
+
+
+def test_one_finished_instance_is_purged_without_a_question(filled: Terminal) -> None:
+    assert filled.type("instances", "purge", "done").output == "Instance 'done' is purged.\n"
+    refused = filled.type("instances", "purge", "live")
+    assert (refused.exit_code, "live" in filled.ids()) == (1, True)
