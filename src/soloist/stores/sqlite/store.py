@@ -221,7 +221,7 @@ class SqliteStore:
 
     async def inbox(self, generation: int, after: int) -> tuple[InboxMessage, ...]:
         """Return waiting messages in order."""
-        return await self._readers.run(
+        return self._readers.look_up(
             partial(reads.messages_after, generation=generation, after=after)
         )
 
@@ -231,7 +231,7 @@ class SqliteStore:
 
     async def read(self, instance_id: str) -> InstanceRecord | None:
         """Return one instance."""
-        return await self._readers.run(
+        return self._readers.look_up(
             partial(reads.read, hub_id=self._hub_id, instance_id=instance_id)
         )
 
