@@ -56,7 +56,7 @@ async def _alone(host: Host) -> list[float]:
     milliseconds = []
     for _ in range(ALONE):
         watch = Stopwatch()
-        await run_to_end(host, "Hello", f"alone-{next(_numbers)}", poll_seconds=0.0005)
+        await run_to_end(host, "Hello", f"alone-{next(_numbers)}")
         milliseconds.append(watch.seconds * 1000)
     return milliseconds
 

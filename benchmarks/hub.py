@@ -19,7 +19,7 @@ from soloist.core.status import RuntimeStatus
 from soloist.telemetry import configure_logging
 
 APP = Path(__file__).parent / "app"
-_POLL_SECONDS = 0.02
+_PATIENCE_SECONDS = 300.0
 
 
 @asynccontextmanager
@@ -37,20 +37,13 @@ async def measured_host(workers: int = 1) -> AsyncIterator[Host]:
 
 
 async def run_to_end(
-    host: Host,
-    name: str,
-    instance_id: str,
-    payload: str | None = None,
-    poll_seconds: float = _POLL_SECONDS,
+    host: Host, name: str, instance_id: str, payload: str | None = None
 ) -> InstanceRecord:
-    """Start an instance and wait for its end, by polling as any caller would."""
+    """Start an instance and wait for its end through the client."""
     await host.client.start(name, instance_id, input=payload)
-    while True:
-        record = await host.client.status(instance_id)
-        if record.status.is_terminal:
-            assert record.status is RuntimeStatus.COMPLETED, record
-            return record
-        await asyncio.sleep(poll_seconds)
+    record = await host.client.wait(instance_id, _PATIENCE_SECONDS)
+    assert record.status is RuntimeStatus.COMPLETED, record
+    return record
 
 
 def run(measure: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -64,6 +64,9 @@ class Ear:
         """Write it down."""
         self.heard.append(("waits", 0))
 
+    def let_go(self, generation: int) -> None:
+        """Nothing is held here."""
+
 
 class Entities:
     """The entity functions of an app."""

@@ -281,3 +281,32 @@ def test_a_failing_activity_reaches_the_history_as_a_failure() -> None:
             assert (await client.status("one")).output == '"caught"'
 
     asyncio.run(scenario())
+
+
+def test_who_waits_for_an_instance_is_told_when_it_ends_without_any_time_passing() -> None:
+    async def scenario() -> None:
+        hub = Hub({"Wait": waits_for_event})
+        async with hub.host() as (_, client):
+            await client.start("Wait", "one")
+            waiting = [asyncio.create_task(client.wait("one", 3600)) for _ in range(3)]
+            await hub.clock.settle()
+            assert not any(each.done() for each in waiting)
+            await client.raise_event("one", "E", "7")
+            await hub.clock.settle()
+            assert [(await each).output for each in waiting] == ["7"] * 3
+
+    asyncio.run(scenario())
+
+
+def test_waiting_ends_when_the_time_is_over_also_for_an_instance_that_is_held() -> None:
+    async def scenario() -> None:
+        hub = Hub({"Wait": waits_for_event})
+        async with hub.host() as (_, client):
+            await client.start("Wait", "one")
+            waiting = asyncio.create_task(client.wait("one", 60))
+            await hub.clock.jump(58, step_seconds=0.5)
+            assert not waiting.done()
+            await hub.clock.jump(3, step_seconds=0.5)
+            assert (await waiting).status is RuntimeStatus.RUNNING
+
+    asyncio.run(scenario())

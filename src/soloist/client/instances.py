@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from uuid import uuid4
 
 import msgspec
@@ -270,9 +271,23 @@ class InstanceVerbs(EntityVerbs):
             record = await self.status(instance_id)
             if record.status.is_terminal or remaining <= 0:
                 return record
-            await self._clock.sleep(min(pause, remaining))
-            remaining -= pause
+            held = self._wakeups.let_go(record.generation)
+            if held is None:
+                await self._clock.sleep(min(pause, remaining))
+            elif await self._is_let_go(held, min(_LAST_POLL_SECONDS, remaining)):
+                continue
+            remaining -= pause if held is None else _LAST_POLL_SECONDS
             pause = min(pause * 2, _LAST_POLL_SECONDS)
+
+    async def _is_let_go(self, held: asyncio.Future[None], seconds: float) -> bool:
+        """Wait until this host lets go of an instance; ``False`` when that takes too long."""
+        alarm = self._clock.call_at(self._clock.now() + timedelta(seconds=seconds), held.cancel)
+        try:
+            await asyncio.wait((held,))
+        finally:
+            alarm.cancel()
+            held.cancel()
+        return not held.cancelled()
 
     def _checked_id(self, instance_id: str) -> str:
         return check_instance_id(instance_id, self._max_instance_id_length)

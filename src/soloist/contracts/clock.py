@@ -21,7 +21,7 @@ class Clock(Protocol):
     def now(self) -> datetime:
         """Return the current time, aware UTC, never earlier than a previous answer."""
 
-    def call_at(self, when: datetime, call: Callable[[], None]) -> Alarm:
+    def call_at(self, when: datetime, call: Callable[[], object]) -> Alarm:
         """Arrange ``call`` on the event loop at ``when``; a past time means very soon."""
 
     async def sleep(self, seconds: float) -> None:
@@ -39,7 +39,7 @@ class SystemClock:
         self._latest = max(self._latest, datetime.now(UTC))
         return self._latest
 
-    def call_at(self, when: datetime, call: Callable[[], None]) -> Alarm:
+    def call_at(self, when: datetime, call: Callable[[], object]) -> Alarm:
         """Arrange ``call`` on the running loop."""
         delay_seconds = (when - self.now()).total_seconds()
         return asyncio.get_running_loop().call_later(max(0.0, delay_seconds), call)

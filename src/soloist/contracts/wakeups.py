@@ -5,6 +5,7 @@ They are an optimisation. Every wake-up may be lost and nothing but time is lost
 
 from __future__ import annotations
 
+import asyncio
 from typing import Protocol
 
 from soloist.core.instances import Lease
@@ -34,6 +35,10 @@ class WakeUps(Protocol):
     def work_waits(self) -> None:
         """Something is due that no host holds."""
 
+    def let_go(self, generation: int) -> asyncio.Future[None] | None:
+        """Return a future that is done once this host lets go of an instance, most likely because
+        it has ended; ``None`` when it does not hold it. Whoever waits may cancel it."""
+
 
 class NoWakeUps:
     """The ear of a process that runs no host."""
@@ -53,3 +58,7 @@ class NoWakeUps:
 
     def work_waits(self) -> None:
         """Whoever has room finds the work by polling."""
+
+    def let_go(self, generation: int) -> asyncio.Future[None] | None:
+        """Nothing is held here."""
+        return None

@@ -87,6 +87,7 @@ class Engine:
         self._loops: list[asyncio.Task[None]] = []
         self._look_around = asyncio.Event()
         self._retry_seconds: dict[int, float] = {}
+        self._watchers: dict[int, set[asyncio.Future[None]]] = {}
         self._due_instances = 0
         self._rejected_versions: set[str | None] = set()
         self._is_draining = False
@@ -288,6 +289,21 @@ class Engine:
         else:
             self._due_instances += 1
 
+    def let_go(self, generation: int) -> asyncio.Future[None] | None:
+        """Return a future that is done once the session of ``generation`` ends, if it is held."""
+        if generation not in self._sessions:
+            return None
+        watcher: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        watchers = self._watchers.setdefault(generation, set())
+        watchers.add(watcher)
+        watcher.add_done_callback(watchers.discard)
+        return watcher
+
+    def _tell_watchers(self, generation: int) -> None:
+        for watcher in self._watchers.pop(generation, ()):
+            if not watcher.done():
+                watcher.set_result(None)
+
     def _claim(self) -> int | None:
         """Return this host's id for what a commit sets in motion; a full hub lets it wait."""
         try:
@@ -324,6 +340,7 @@ class Engine:
             if self._sessions.get(session.generation) is session:
                 del self._sessions[session.generation]
                 self._resting.pop(session.generation, None)
+                self._tell_watchers(session.generation)
         if end is HeldEnd.FAILED:
             self._begin(self._give_back_later(session), self._returns)
         else:

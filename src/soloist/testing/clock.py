@@ -17,7 +17,7 @@ class JumpAlarm:
 
     __slots__ = ("call", "is_cancelled", "when")
 
-    def __init__(self, when: datetime, call: Callable[[], None]) -> None:
+    def __init__(self, when: datetime, call: Callable[[], object]) -> None:
         self.when = when
         self.call = call
         self.is_cancelled = False
@@ -39,7 +39,7 @@ class JumpClock:
         """Return the time to which the clock was last moved."""
         return self._now
 
-    def call_at(self, when: datetime, call: Callable[[], None]) -> JumpAlarm:
+    def call_at(self, when: datetime, call: Callable[[], object]) -> JumpAlarm:
         """Arrange ``call`` for the jump that reaches ``when``; a past time is reached by any."""
         alarm = JumpAlarm(when, call)
         heapq.heappush(self._alarms, (when, next(self._numbers), alarm))
