@@ -48,6 +48,7 @@ _ids = st.sampled_from([None, "child-1"])
 
 _atoms = st.one_of(
     st.tuples(st.just("activity"), st.sampled_from(ACTIVITIES), _values),
+    st.tuples(st.just("typed"), st.sampled_from(["activity", "child", "entity", "event"])),
     st.tuples(st.just("retry"), st.sampled_from(ACTIVITIES), _values, _attempts),
     st.tuples(st.just("child"), st.sampled_from(CHILDREN), _values, _ids),
     st.tuples(st.just("child_retry"), st.sampled_from(CHILDREN), _values, _ids, _attempts),
@@ -132,8 +133,21 @@ class _Run:
             self.timers.append(task)
         return task
 
+    def _typed(self, kind: str) -> Any:
+        """Return a task that says of which class its result should be."""
+        context = self.context
+        if kind == "activity":
+            return context.call_activity("Price", None, expected_type=Money)
+        if kind == "child":
+            return context.call_sub_orchestrator("Sub", expected_type=Money)
+        if kind == "entity":
+            return context.call_entity(EntityId("Box", "Key"), "get", expected_type=Money)
+        return context.wait_for_external_event("go", expected_type=Money)
+
     def _atom(self, kind: str, rest: list[Any]) -> Any:
         context = self.context
+        if kind == "typed":
+            return self._typed(*rest)
         if kind == "activity":
             return context.call_activity(*rest)
         if kind == "retry":
