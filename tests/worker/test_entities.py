@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -328,7 +329,9 @@ def _take_step(context: DurableEntityContext, step: str, value: Any, seen: list[
     elif step == "set_result":
         context.set_result(value)
     elif step == "result_of_state":
-        context.set_result(context.get_state())
+        # A copy: the SDK encodes a batch's results at its end, when a later operation may have
+        # changed the state that one of them is.
+        context.set_result(copy.deepcopy(context.get_state()))
     elif step == "destruct":
         context.destruct_on_exit()
     elif step == "get_input":
