@@ -347,7 +347,7 @@ class Engine:
             self._retry_seconds.pop(session.generation, None)
         if end is HeldEnd.STALE:  # a lease that is no longer ours is not touched by this
             self._begin(self._give_back(session.generation, session.epoch), self._returns)
-        if self._due_instances:
+        if self._due_instances or end is HeldEnd.RELEASED:
             self._look_around.set()
 
     async def _condemn(self, session: Held, error: HistoryCorrupt) -> None:

@@ -8,10 +8,8 @@ again; after it, never.
 
 from __future__ import annotations
 
-import asyncio
 from datetime import datetime
 
-from soloist.contracts.clock import Alarm
 from soloist.contracts.executor import (
     EntityBatch,
     EntityOperation,
@@ -32,7 +30,7 @@ from soloist.core.messages import Reply
 from soloist.core.outcomes import Outcome
 from soloist.core.payloads import exceeds
 from soloist.core.status import RuntimeStatus
-from soloist.engine.held import HeldEnd, Mailbox, Tools
+from soloist.engine.held import Held, HeldEnd, Tools
 from soloist.errors import AppError, WorkerAbsent, WorkerLost
 from soloist.telemetry import logger
 
@@ -42,59 +40,28 @@ Request = tuple[int, EntityRequested]
 """An operation with the number of its message."""
 
 
-class EntitySession:
+class EntitySession(Held):
     """One leased entity at work."""
 
     def __init__(self, lease: Lease, tools: Tools) -> None:
-        record = lease.record
-        self.generation = record.generation
-        self.epoch = lease.epoch
-        self.instance_id = record.instance_id
-        self.is_closed = False
-        self._tools = tools
-        self._id = parse_entity_id(record.instance_id)
-        self._state = record.output
-        self._mailbox = Mailbox(lease, tools.store)
+        super().__init__(lease, tools)
+        self._id = parse_entity_id(self.instance_id)
+        self._state = lease.record.output
         self._waiting: list[Request] = []
-        self._alarm: Alarm | None = None
-        self._awake = asyncio.Event()
-        self._must_release = False
 
-    def check_mail(self) -> None:
-        """Look into the inbox: a message was delivered."""
-        self._mailbox.has_mail = True
-        self._awake.set()
-
-    def release(self) -> None:
-        """Give the entity back once the batch under way, if any, is committed."""
-        self._must_release = True
-        self._awake.set()
-
-    def abandon(self) -> None:
-        """Stop as soon as may be: the lease is known to be lost."""
-        self.is_closed = True
-        self._awake.set()
-
-    async def run(self) -> HeldEnd:
-        """Work until the entity is gone or is held no more."""
-        try:
-            while True:
-                batch = await self._next_batch()
-                if self.is_closed:
-                    return HeldEnd.STALE
-                if not batch:
-                    await self._tools.store.release(self.generation, self.epoch)
-                    return HeldEnd.RELEASED
-                result = await self._run(batch)
-                if not await self._commit(batch, result):
-                    return HeldEnd.STALE
-                if self._state is None:
-                    # The row is gone, unless a message came just before: then somebody takes it.
-                    await self._tools.store.release(self.generation, self.epoch)
-                    return HeldEnd.OVER
-        finally:
-            self.is_closed = True
-            self._disarm()
+    async def _work(self) -> HeldEnd:
+        while True:
+            batch = await self._next_batch()
+            if self.is_closed:
+                return HeldEnd.STALE
+            if not batch:
+                return await self._give_back()
+            result = await self._run(batch)
+            if not await self._commit(batch, result):
+                return HeldEnd.STALE
+            if self._state is None:
+                # The row is gone, unless a message came just before: then it is due.
+                return await self._give_back()
 
     async def _next_batch(self) -> list[Request]:
         """Wait for operations that are due; none when the entity is to be given back."""
@@ -105,7 +72,7 @@ class EntitySession:
             batch = self._take_due()
             if batch:
                 return batch
-            self._arm()
+            self._wake_at(self._next_due_at())
             self._tools.on_rest(self)
             await self._awake.wait()
             self._tools.on_wake(self)
@@ -227,14 +194,3 @@ class EntitySession:
         """Return when the next operation that this session knows of is due."""
         now = self._tools.clock.now()
         return min((event.due_at or now for _, event in self._waiting), default=None)
-
-    def _arm(self) -> None:
-        self._disarm()
-        next_due_at = self._next_due_at()
-        if next_due_at is not None:
-            self._alarm = self._tools.clock.call_at(next_due_at, self._awake.set)
-
-    def _disarm(self) -> None:
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None

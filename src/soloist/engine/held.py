@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from datetime import datetime
 from enum import Enum
-from typing import Protocol
 
 import msgspec
 
-from soloist.contracts.clock import Clock
+from soloist.contracts.clock import Alarm, Clock
 from soloist.contracts.executor import Executor
 from soloist.contracts.store import Store
 from soloist.core.instances import CommitReceipt, InboxMessage, Lease
@@ -25,26 +25,6 @@ class HeldEnd(Enum):
     RELEASED = "it was given back"
     STALE = "somebody else holds the instance"
     FAILED = "something went wrong; the lease must be given back"
-
-
-class Held(Protocol):
-    """One leased instance at work."""
-
-    generation: int
-    epoch: int
-    instance_id: str
-
-    def check_mail(self) -> None:
-        """Look into the inbox: a message was delivered."""
-
-    def release(self) -> None:
-        """Give the instance back once what is under way, if anything, is committed."""
-
-    def abandon(self) -> None:
-        """Stop as soon as may be: the lease is known to be lost."""
-
-    async def run(self) -> HeldEnd:
-        """Work until the instance has ended or is held no more."""
 
 
 class Tools(msgspec.Struct, frozen=True):
@@ -94,3 +74,56 @@ class Mailbox:
         self.messages.clear()
         self._last_message_id = 0
         self.has_mail = True
+
+
+class Held:
+    """One leased instance at work: what wakes it, and how it is told to stop."""
+
+    def __init__(self, lease: Lease, tools: Tools) -> None:
+        self.generation = lease.record.generation
+        self.epoch = lease.epoch
+        self.instance_id = lease.record.instance_id
+        self.is_closed = False
+        self._tools = tools
+        self._mailbox = Mailbox(lease, tools.store)
+        self._awake = asyncio.Event()
+        self._alarm: Alarm | None = None
+        self._must_release = False
+
+    def check_mail(self) -> None:
+        """Look into the inbox: a message was delivered."""
+        self._mailbox.has_mail = True
+        self._awake.set()
+
+    def release(self) -> None:
+        """Give the instance back once what is under way, if anything, is committed."""
+        self._must_release = True
+        self._awake.set()
+
+    def abandon(self) -> None:
+        """Stop as soon as may be: the lease is known to be lost."""
+        self.is_closed = True
+        self._awake.set()
+
+    async def run(self) -> HeldEnd:
+        """Work until the instance has ended or is held no more."""
+        try:
+            return await self._work()
+        finally:
+            self.is_closed = True
+            self._wake_at(None)
+
+    async def _work(self) -> HeldEnd:
+        raise NotImplementedError
+
+    async def _give_back(self) -> HeldEnd:
+        await self._tools.store.release(self.generation, self.epoch)
+        return HeldEnd.RELEASED
+
+    def _wake_at(self, when: datetime | None) -> None:
+        """Arrange to wake at a time, instead of any arranged before; ``None``: at none."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        if when is not None:
+            self._alarm = self._tools.clock.call_at(when, self._awake.set)

@@ -13,11 +13,9 @@ instance is loaded again from what is durable. There is no repair of state in me
 
 from __future__ import annotations
 
-import asyncio
 from datetime import datetime
 from uuid import uuid4
 
-from soloist.contracts.clock import Alarm
 from soloist.contracts.executor import ActivityCall, Episode, HistoryNeeded
 from soloist.core.actions import (
     HTTP_ACTIVITY,
@@ -42,7 +40,7 @@ from soloist.core.instances import Lease
 from soloist.core.messages import Execution
 from soloist.core.outcomes import NextExecution, Outcome
 from soloist.core.state import OrchestrationState
-from soloist.engine.held import HeldEnd, Mailbox, Tools
+from soloist.engine.held import Held, HeldEnd, Tools
 from soloist.errors import AppError, WorkerAbsent, WorkerLost
 from soloist.telemetry import logger
 
@@ -50,17 +48,12 @@ _log = logger(__name__)
 _NO_CODE = EpisodeResult()
 
 
-class Session:
+class Session(Held):
     """One leased orchestration at work."""
 
     def __init__(self, lease: Lease, tools: Tools) -> None:
-        record = lease.record
-        self.generation = record.generation
-        self.epoch = lease.epoch
-        self.instance_id = record.instance_id
-        self.is_closed = False
-        self._tools = tools
-        self._record = record
+        super().__init__(lease, tools)
+        record = self._record = lease.record
         self._execution = self._execution_of(record.execution_id)
         self._state = OrchestrationState()
         self._end: End | None = None
@@ -69,35 +62,15 @@ class Session:
         self._unfed: list[HistoryEvent] = []
         self._custom_status = record.custom_status
         self._started: ExecutionStarted | None = None
-        self._mailbox = Mailbox(lease, tools.store)
         self._completions: list[Arrival] = []
         self._next_timer_at: datetime | None = None
-        self._alarm: Alarm | None = None
-        self._awake = asyncio.Event()
-        self._must_release = False
 
     def arrive(self, completion: TaskCompleted | TaskFailed) -> None:
         """Take the completion of an activity."""
         self._completions.append(completion)
         self._awake.set()
 
-    def check_mail(self) -> None:
-        """Look into the inbox: a message was delivered."""
-        self._mailbox.has_mail = True
-        self._awake.set()
-
-    def release(self) -> None:
-        """Give the instance back once the turn under way, if any, is committed."""
-        self._must_release = True
-        self._awake.set()
-
-    def abandon(self) -> None:
-        """Stop as soon as may be: the lease is known to be lost."""
-        self.is_closed = True
-        self._awake.set()
-
-    async def run(self) -> HeldEnd:
-        """Work until the instance has ended or is held no more."""
+    async def _work(self) -> HeldEnd:
         try:
             await self._load()
             while True:
@@ -105,16 +78,13 @@ class Session:
                 if self.is_closed:
                     return HeldEnd.STALE
                 if not arrivals:
-                    await self._tools.store.release(self.generation, self.epoch)
-                    return HeldEnd.RELEASED
+                    return await self._give_back()
                 conclusion = await self._turn(arrivals, consumed)
                 if conclusion is None:
                     return HeldEnd.STALE
                 if conclusion.is_over and not isinstance(conclusion.end, ContinueAsNew):
                     return HeldEnd.OVER
         finally:
-            self.is_closed = True
-            self._disarm()
             self._tools.executor.forget(self.generation)
 
     async def _load(self) -> None:
@@ -171,7 +141,7 @@ class Session:
             arrivals, consumed = self._take_arrivals()
             if arrivals:
                 return arrivals, consumed
-            self._arm()
+            self._wake_at(self._next_timer_at)
             if not self._state.open_tasks:
                 self._tools.on_rest(self)
             await self._awake.wait()
@@ -332,14 +302,3 @@ class Session:
         )
         self._fed = position + len(events)
         return result
-
-    def _arm(self) -> None:
-        """Arrange to wake for the next timer."""
-        self._disarm()
-        if self._next_timer_at is not None:
-            self._alarm = self._tools.clock.call_at(self._next_timer_at, self._awake.set)
-
-    def _disarm(self) -> None:
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None

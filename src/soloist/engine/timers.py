@@ -7,11 +7,9 @@ overlap; another host takes over when the lease is lost.
 
 from __future__ import annotations
 
-import asyncio
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from soloist.contracts.clock import Alarm
 from soloist.contracts.executor import TimerCall
 from soloist.core.events import TimerDeclared
 from soloist.core.failures import FailureDetails
@@ -28,69 +26,40 @@ from soloist.core.timers import (
     ended,
     taken_up,
 )
-from soloist.engine.held import HeldEnd, Mailbox, Tools
+from soloist.engine.held import Held, HeldEnd, Tools
 from soloist.errors import AppError
 from soloist.telemetry import logger
 
 _log = logger(__name__)
 
 
-class TimerSession:
+class TimerSession(Held):
     """One leased timer trigger at work."""
 
     def __init__(self, lease: Lease, function: str, trigger: TimerTrigger, tools: Tools) -> None:
-        record = lease.record
-        self.generation = record.generation
-        self.epoch = lease.epoch
-        self.instance_id = record.instance_id
-        self.is_closed = False
+        super().__init__(lease, tools)
         self._function = function
         self._trigger = trigger
         self._schedule = Schedule.parse(trigger.schedule)
         self._zone = ZoneInfo(trigger.zone)
-        self._tools = tools
-        stored = None if record.output is None else decode_timer(record.output)
+        output = lease.record.output
+        stored = None if output is None else decode_timer(output)
         self._state = taken_up(stored, trigger, self._next_after, tools.clock.now())
         self._missed_at = self._state.next_at if self._is_due(tools.clock.now()) else None
-        self._mailbox = Mailbox(lease, tools.store)
-        self._alarm: Alarm | None = None
-        self._awake = asyncio.Event()
-        self._must_release = False
 
-    def check_mail(self) -> None:
-        """Look into the inbox: a host came up."""
-        self._mailbox.has_mail = True
-        self._awake.set()
-
-    def release(self) -> None:
-        """Give the timer back once the firing under way, if any, is over."""
-        self._must_release = True
-        self._awake.set()
-
-    def abandon(self) -> None:
-        """Stop as soon as may be: the lease is known to be lost."""
-        self.is_closed = True
-        self._awake.set()
-
-    async def run(self) -> HeldEnd:
-        """Fire what is due until the timer is held no more."""
-        try:
-            while True:
-                occurrence, declared = await self._next_occurrence()
-                if self.is_closed:
-                    return HeldEnd.STALE
-                if occurrence is None and not declared:
-                    await self._tools.store.release(self.generation, self.epoch)
-                    return HeldEnd.RELEASED
-                if occurrence is None:
-                    is_ours = await self._commit(self._state, declared)
-                else:
-                    is_ours = await self._fire(occurrence, declared)
-                if not is_ours:
-                    return HeldEnd.STALE
-        finally:
-            self.is_closed = True
-            self._disarm()
+    async def _work(self) -> HeldEnd:
+        while True:
+            occurrence, declared = await self._next_occurrence()
+            if self.is_closed:
+                return HeldEnd.STALE
+            if occurrence is None and not declared:
+                return await self._give_back()
+            if occurrence is None:
+                is_ours = await self._commit(self._state, declared)
+            else:
+                is_ours = await self._fire(occurrence, declared)
+            if not is_ours:
+                return HeldEnd.STALE
 
     async def _next_occurrence(self) -> tuple[datetime | None, tuple[int, ...]]:
         """Wait until something is due; return it with the messages that are then done with."""
@@ -105,7 +74,7 @@ class TimerSession:
                 return now, declared
             if declared:
                 return None, declared
-            self._arm()
+            self._wake_at(self._state.next_at)
             await self._awake.wait()
         return None, ()
 
@@ -179,13 +148,3 @@ class TimerSession:
 
     def _next_after(self, at: datetime) -> datetime | None:
         return self._schedule.next_after(at, self._zone)
-
-    def _arm(self) -> None:
-        self._disarm()
-        if self._state.next_at is not None:
-            self._alarm = self._tools.clock.call_at(self._state.next_at, self._awake.set)
-
-    def _disarm(self) -> None:
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
