@@ -32,7 +32,8 @@ SCRIPTS = VENV / ("Scripts" if WINDOWS else "bin")
 USAGE = """\
 usage: python3 tasks.py COMMAND
 
-  run [options]        serve examples/singleton; options go to `soloist start`
+  run [name] [options] serve examples/singleton, or another example; options go to
+                       `soloist start`
   test [-- options]    everything CI checks; options go to pytest
   check                the same without the tests
   format               format the code and mend what can be mended
@@ -68,8 +69,14 @@ def main(arguments: list[str]) -> int:
 
 
 def run(options: list[str]) -> int:
-    """Serve the example in the foreground."""
-    command = [tool("soloist"), "start", "examples/singleton", *options]
+    """Serve an example in the foreground."""
+    name = "singleton"
+    if options and not options[0].startswith("-"):
+        name, *options = options
+    known = sorted(each.parent.name for each in ROOT.glob("examples/*/host.json"))
+    if name not in known:
+        return refuse(f"no {name!r} in examples; there are: {', '.join(known)}")
+    command = [tool("soloist"), "start", f"examples/{name}", *options]
     if not WINDOWS:  # there, exec returns to the shell while the program still runs
         sys.stdout.flush()
         return os.execv(command[0], command)  # noqa: S606  # Ctrl-C then reaches it, and only it

@@ -1,0 +1,6 @@
+"""The activity."""
+
+
+def main(number: int) -> str:
+    """Say a number."""
+    return f"{number}…"
