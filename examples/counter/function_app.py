@@ -1,7 +1,6 @@
-"""Counter: an entity that keeps a number, signalled, called and read.
+"""A counter as an entity: told to count by signals, asked by orchestrations, read by anyone."""
 
-Operations of one entity run one after another, so no update is lost, however many arrive at once.
-"""
+import json
 
 import azure.durable_functions as df
 import azure.functions as func
@@ -10,69 +9,68 @@ app = df.DFApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 
 
 @app.entity_trigger(context_name="context")
-def Counter(context: df.DurableEntityContext) -> None:
-    """Add, answer with the value, start again, or go away."""
+def Counter(context: df.DurableEntityContext):
+    """One number. Operations run one after another, so nobody has to lock it."""
     value = context.get_state(lambda: 0)
-    if context.operation_name == "add":
-        value += context.get_input()
-        context.set_state(value)
-    elif context.operation_name == "reset":
-        context.set_state(value := 0)
-    elif context.operation_name == "delete":
-        context.destruct_on_exit()
-        return
-    elif context.operation_name != "get":
-        raise ValueError(f"A counter cannot {context.operation_name}.")
-    context.set_result(value)
+    match context.operation_name:
+        case "add":
+            value += context.get_input()
+            context.set_state(value)
+            context.set_result(value)
+        case "reset":
+            context.set_state(0)
+        case "get":
+            context.set_result(value)
+        case "delete":
+            context.destruct_on_exit()
+        case unknown:
+            raise ValueError(f"A counter cannot {unknown!r}.")
 
 
 @app.route(route="counters/{key}/{operation}", methods=["POST"])
 @app.durable_client_input(client_name="client")
-async def signal(req: func.HttpRequest, client: df.DurableOrchestrationClient) -> func.HttpResponse:
-    """Signal a counter; nobody waits for it."""
+async def signal_counter(
+    req: func.HttpRequest, client: df.DurableOrchestrationClient
+) -> func.HttpResponse:
+    """Signal a counter; nobody waits for what it makes of that."""
     counter = df.EntityId("Counter", req.route_params["key"])
-    amount = int(req.params.get("by", "1"))
+    amount = json.loads(req.get_body() or "null")
     await client.signal_entity(counter, req.route_params["operation"], amount)
     return func.HttpResponse(status_code=202)
 
 
 @app.route(route="counters/{key}", methods=["GET"])
 @app.durable_client_input(client_name="client")
-async def read(req: func.HttpRequest, client: df.DurableOrchestrationClient) -> func.HttpResponse:
-    """Answer with what the counter was last."""
+async def read_counter(
+    req: func.HttpRequest, client: df.DurableOrchestrationClient
+) -> func.HttpResponse:
+    """Read a counter's committed state."""
     found = await client.read_entity_state(df.EntityId("Counter", req.route_params["key"]))
     if not found.entity_exists:
         return func.HttpResponse("There is no such counter.", status_code=404)
-    return func.HttpResponse(str(found.entity_state))
+    return func.HttpResponse(json.dumps(found.entity_state), mimetype="application/json")
 
 
-@app.route(route="transfers", methods=["POST"])
+@app.route(route="moves", methods=["POST"])
 @app.durable_client_input(client_name="client")
-async def move(req: func.HttpRequest, client: df.DurableOrchestrationClient) -> func.HttpResponse:
+async def start_move(
+    req: func.HttpRequest, client: df.DurableOrchestrationClient
+) -> func.HttpResponse:
     """Move an amount from one counter to another."""
-    instance_id = await client.start_new("Transfer", client_input=req.get_json())
+    instance_id = await client.start_new("Move", client_input=req.get_json())
     return client.create_check_status_response(req, instance_id)
 
 
 @app.orchestration_trigger(context_name="context")
-def Transfer(context: df.DurableOrchestrationContext):
-    """Take from one counter, if it has that much, and give to the other."""
-    order = context.get_input()
-    source = df.EntityId("Counter", order["from"])
-    target = df.EntityId("Counter", order["to"])
-    available = yield context.call_entity(source, "get")
-    if available < order["amount"]:
-        return {"moved": 0, "why": f"there are only {available}"}
-    left = yield context.call_entity(source, "add", -order["amount"])
-    context.signal_entity(target, "add", order["amount"])
-    received = yield context.call_entity(target, "get")
-    return {"moved": order["amount"], "left": left, "received": received}
-
-
-@app.orchestration_trigger(context_name="context")
-def Misuse(context: df.DurableOrchestrationContext):
-    """Ask for what no counter can do, and return what came of it."""
-    try:
-        yield context.call_entity(df.EntityId("Counter", "any"), "fly")
-    except Exception as error:
-        return str(error)
+def Move(context: df.DurableOrchestrationContext):
+    """Call two counters, and signal a third that counts the moves."""
+    move = context.get_input()
+    source = df.EntityId("Counter", move["from"])
+    target = df.EntityId("Counter", move["to"])
+    held = yield context.call_entity(source, "get")
+    if held < move["amount"]:
+        return {"moved": False, "held": held}
+    left = yield context.call_entity(source, "add", -move["amount"])
+    now = yield context.call_entity(target, "add", move["amount"])
+    context.signal_entity(df.EntityId("Counter", "moves"), "add", 1)
+    return {"moved": True, move["from"]: left, move["to"]: now}

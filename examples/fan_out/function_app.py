@@ -49,8 +49,7 @@ def CountWords(context: df.DurableOrchestrationContext):
     """Fan out over the texts, and fan in their counts."""
     names = yield context.call_activity("list_texts", context.get_input())
     tasks = [context.call_activity("count_words", name) for name in names]
-    # Waiting for no task at all gives None.
-    counts = (yield context.task_all(tasks)) or []
+    counts = (yield context.task_all(tasks)) or []  # the SDK makes None of no tasks
     total = collections.Counter()
     for count in counts:
         total.update(count)
