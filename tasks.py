@@ -26,14 +26,14 @@ if sys.version_info < PYTHON_NEEDED:
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 STAMP = VENV / "soloist-stamp"
+DEFAULT_EXAMPLE = "singleton"
 WINDOWS = os.name == "nt"
 SCRIPTS = VENV / ("Scripts" if WINDOWS else "bin")
 
 USAGE = """\
 usage: python3 tasks.py COMMAND
 
-  run [name] [options] serve examples/singleton, or another example; options go to
-                       `soloist start`
+  run [name] [options] serve one of examples/, or singleton; options go to `soloist start`
   test [-- options]    everything CI checks; options go to pytest
   check                the same without the tests
   format               format the code and mend what can be mended
@@ -70,13 +70,13 @@ def main(arguments: list[str]) -> int:
 
 def run(options: list[str]) -> int:
     """Serve an example in the foreground."""
-    name = "singleton"
-    if options and not options[0].startswith("-"):
-        name, *options = options
     known = sorted(each.parent.name for each in ROOT.glob("examples/*/host.json"))
+    name, rest = DEFAULT_EXAMPLE, options
+    if options and not options[0].startswith("-"):
+        name, *rest = options
     if name not in known:
         return refuse(f"no {name!r} in examples; there are: {', '.join(known)}")
-    command = [tool("soloist"), "start", f"examples/{name}", *options]
+    command = [tool("soloist"), "start", f"examples/{name}", *rest]
     if not WINDOWS:  # there, exec returns to the shell while the program still runs
         sys.stdout.flush()
         return os.execv(command[0], command)  # noqa: S606  # Ctrl-C then reaches it, and only it

@@ -11,7 +11,7 @@ from datetime import timedelta
 import azure.durable_functions as df
 import azure.functions as func
 
-app = df.DFApp(http_auth_level=func.AuthLevel.FUNCTION)
+app = df.DFApp()
 
 INSTANCE_ID = "nightly"
 FINISHED = (

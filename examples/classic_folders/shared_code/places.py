@@ -1,0 +1,3 @@
+"""Places."""
+
+DEFAULT_TOUR = ["Tokyo", "Seattle", "London"]
