@@ -1,6 +1,0 @@
-"""The activity."""
-
-
-def main(number: int) -> str:
-    """Say a number."""
-    return f"{number}…"
