@@ -9,10 +9,13 @@ from soloist.core.events import (
     EntityOperationFailed,
     EventRaised,
     ExecutionCompleted,
+    ExecutionResumed,
     ExecutionRewound,
     ExecutionStarted,
+    ExecutionSuspended,
     HistoryEvent,
     OrchestratorStarted,
+    SubOrchestrationInstanceCompleted,
     SubOrchestrationInstanceCreated,
     SubOrchestrationInstanceFailed,
     TaskCompleted,
@@ -84,3 +87,42 @@ def test_failed_children_and_entity_calls_are_named_and_timers_fire_again() -> N
     assert (found.children, found.calls) == ((child,), (call,))
     assert found.mail == (ExecutionRewound(NOW, None),)
     assert OrchestrationState(found.history).open_timers.keys() == {2}
+
+
+def test_a_turn_that_only_ran_the_ended_code_once_more_is_not_the_failing_one() -> None:
+    child = SubOrchestrationInstanceCreated(NOW, 1, "c", "Child")
+    kept = (*BEGUN, TaskScheduled(NOW, 0, "A"), child)
+    failing = (OrchestratorStarted(NOW), TaskFailed(NOW, 0, BAD))
+    again = (OrchestratorStarted(NOW), SubOrchestrationInstanceCompleted(NOW, 1, "1"), FAILED)
+    found = rewound((*kept, *failing, *again), None, NOW)
+    assert found.history == kept
+    assert found.mail == (
+        ExecutionRewound(NOW, None),
+        SubOrchestrationInstanceCompleted(NOW, 1, "1"),
+    )
+    assert found.children == ()
+
+
+def test_what_was_held_back_while_suspended_belongs_to_the_turn_of_the_resumption() -> None:
+    kept = (*BEGUN, TaskScheduled(NOW, 0, "A"), TaskScheduled(NOW, 1, "B"))
+    held = (ExecutionSuspended(NOW), TaskFailed(NOW, 0, BAD), TaskCompleted(NOW, 1, "2"))
+    last = (OrchestratorStarted(NOW), ExecutionResumed(NOW), FAILED)
+    found = rewound((*kept, *held, *last), None, NOW)
+    assert found.history == kept
+    assert found.mail == (ExecutionRewound(NOW, None), TaskCompleted(NOW, 1, "2"))
+    assert not OrchestrationState(found.history).is_suspended
+
+
+def test_code_that_failed_by_itself_after_it_had_dealt_with_a_failure_repeats_its_last_turn() -> (
+    None
+):
+    kept = (
+        *BEGUN,
+        TaskScheduled(NOW, 0, "A"),
+        OrchestratorStarted(NOW),
+        TaskFailed(NOW, 0, BAD),
+        TaskScheduled(NOW, 1, "B"),
+    )
+    found = rewound((*kept, OrchestratorStarted(NOW), TaskCompleted(NOW, 1), FAILED), None, NOW)
+    assert found.history == kept
+    assert found.mail == (ExecutionRewound(NOW, None), TaskCompleted(NOW, 1))

@@ -6,12 +6,20 @@ import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
 
-from soloist.contracts.executor import EntityBatch, EntityResult
-from soloist.core.actions import Action, CallEntity, CompleteExecution, SignalEntity
+from soloist.contracts.executor import EntityBatch, EntityResult, Episode
+from soloist.core.actions import (
+    Action,
+    CallEntity,
+    CompleteExecution,
+    ContinueAsNew,
+    EpisodeResult,
+    SignalEntity,
+)
 from soloist.core.events import (
     EntityOperationCompleted,
     EntityOperationFailed,
     EntityRequested,
+    EventRaised,
     HistoryEvent,
 )
 from soloist.core.failures import FailureDetails
@@ -19,6 +27,7 @@ from soloist.core.status import RuntimeStatus
 from soloist.engine import EngineSettings
 from soloist.errors import WorkerLost
 from tests.engine.hub import Hub
+from tests.engine.scripts import raised, started
 
 COUNTER = "@counter@k"
 
@@ -209,5 +218,65 @@ def test_a_resting_entity_is_given_back_and_taken_up_again() -> None:
             await signal(hub, "add", "1")
             await hub.clock.jump(2)
             assert await state(hub) == "2"
+
+    asyncio.run(scenario())
+
+
+def test_who_waits_for_an_entity_that_is_purged_is_told() -> None:
+    async def scenario() -> None:
+        hub = Hub(SCRIPTS)
+        hangs = asyncio.Event()
+
+        async def hang(batch: EntityBatch) -> EntityResult:
+            await hangs.wait()
+            raise WorkerLost("It died.")
+
+        hub.executor.run_entity = hang  # type: ignore[method-assign]  # it never answers
+        async with hub.host() as (_, client):
+            await client.start("Adds", "one")
+            await hub.clock.settle()
+            await client.purge("@counter@k")
+            record = await hub.finished(client, "one")
+            assert record.failure is not None and "purged" in record.failure.message
+            hangs.set()
+
+    asyncio.run(scenario())
+
+
+def test_an_answer_for_an_execution_that_has_continued_as_new_is_not_taken_by_the_next() -> None:
+    def script(history: Sequence[HistoryEvent]) -> list[Action]:
+        if started(history).input == "again":
+            actions: list[Action] = [CallEntity(0, "@counter@new", "add", "100")]
+            answers = [each for each in history if isinstance(each, EntityOperationCompleted)]
+            return [*actions, CompleteExecution(answers[0].result)] if answers else actions
+        begun: list[Action] = [CallEntity(0, "@counter@old", "add", "1")]
+        return [*begun, ContinueAsNew("again")] if raised(history) else begun
+
+    async def scenario() -> None:
+        hub = Hub({"Again": script})
+        gates = {"old": asyncio.Event(), "turn": asyncio.Event()}
+        run_entity, run_episode = hub.executor.run_entity, hub.executor.run_episode
+
+        async def slow_entity(batch: EntityBatch) -> EntityResult:
+            if batch.key == "old":
+                await gates["old"].wait()
+            return await run_entity(batch)
+
+        async def slow_episode(episode: Episode) -> EpisodeResult:
+            if any(isinstance(event, EventRaised) for event in episode.events):
+                await gates["turn"].wait()
+            return await run_episode(episode)
+
+        hub.executor.run_entity = slow_entity  # type: ignore[method-assign]  # one that is slow
+        hub.executor.run_episode = slow_episode  # type: ignore[method-assign]  # the same
+        async with hub.host(EngineSettings(max_arrivals_per_turn=1)) as (_, client):
+            await client.start("Again", "one")
+            await hub.clock.settle()
+            await client.raise_event("one", "E", "1")
+            await hub.clock.settle()
+            gates["old"].set()  # the answer arrives while the code is about to continue as new
+            await hub.clock.settle()
+            gates["turn"].set()
+            assert (await hub.finished(client, "one")).output == "100"
 
     asyncio.run(scenario())

@@ -7,14 +7,16 @@ from collections.abc import Sequence
 
 import pytest
 
-from soloist.contracts.executor import ActivityCall, ActivityResult
+from soloist.contracts.executor import ActivityCall, ActivityResult, EntityBatch, EntityResult
 from soloist.core.actions import (
     Action,
+    CallEntity,
     CompleteExecution,
     ScheduleSubOrchestration,
     ScheduleTask,
 )
 from soloist.core.events import (
+    EntityOperationCompleted,
     ExecutionRewound,
     HistoryEvent,
     SubOrchestrationInstanceCompleted,
@@ -155,5 +157,58 @@ def test_only_a_failed_instance_can_be_rewound() -> None:
                 await hub.rewind(engine, "one")
             with pytest.raises(InstanceNotFound):
                 await hub.rewind(engine, "nobody")
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("bad_id", ["@counter@x", "@x", "a/b"])
+def test_a_child_that_can_never_be_started_fails_its_parent_again(bad_id: str) -> None:
+    def script(history: Sequence[HistoryEvent]) -> list[Action]:
+        actions: list[Action] = [ScheduleSubOrchestration(0, "Steps", None, bad_id)]
+        for event in history:
+            if isinstance(event, SubOrchestrationInstanceFailed):
+                return [*actions, CompleteExecution(failure=event.failure)]
+        return actions
+
+    async def scenario() -> None:
+        hub = Flaky()
+        hub.scripts["Bad"] = script
+        async with hub.host() as (engine, client):
+            await client.start("Bad", "one")
+            assert (await hub.finished(client, "one")).status is RuntimeStatus.FAILED
+            await hub.rewind(engine, "one")
+            assert (await hub.finished(client, "one")).status is RuntimeStatus.FAILED
+            assert await hub.store.read(bad_id) is None
+
+    asyncio.run(scenario())
+
+
+def test_a_call_of_an_entity_that_still_waits_there_is_not_sent_twice() -> None:
+    def script(history: Sequence[HistoryEvent]) -> list[Action]:
+        actions: list[Action] = [ScheduleTask(0, "B"), CallEntity(1, "@counter@k", "add", "1")]
+        if any(isinstance(event, TaskFailed) for event in history):
+            return [*actions, CompleteExecution(failure=FailureDetails("bad"))]
+        answers = [event for event in history if isinstance(event, EntityOperationCompleted)]
+        return [*actions, CompleteExecution(answers[0].result)] if answers else actions
+
+    async def scenario() -> None:
+        hub = Flaky()
+        hub.scripts["Calls"] = script
+        gate = asyncio.Event()
+        run_entity = hub.executor.run_entity
+
+        async def slow(batch: EntityBatch) -> EntityResult:
+            await gate.wait()
+            return await run_entity(batch)
+
+        hub.executor.run_entity = slow  # type: ignore[method-assign]  # an entity that takes long
+        async with hub.host() as (engine, client):
+            await client.start("Calls", "one")
+            assert (await hub.finished(client, "one")).status is RuntimeStatus.FAILED
+            hub.is_mended = True
+            await hub.rewind(engine, "one")
+            gate.set()
+            record = await hub.finished(client, "one")
+            assert (record.status, record.output) == (RuntimeStatus.COMPLETED, "1")
 
     asyncio.run(scenario())

@@ -10,7 +10,7 @@ from soloist.core.failures import FailureDetails
 from soloist.core.ids import timer_id
 from soloist.core.timers import TimerTrigger
 from soloist.engine import Engine, EngineSettings
-from soloist.errors import WorkerLost
+from soloist.errors import WorkerAbsent, WorkerLost
 from tests.engine.hub import Hub
 
 EVERY_MINUTE = TimerTrigger(schedule="0 * * * * *")
@@ -159,6 +159,27 @@ def test_a_failed_or_lost_function_is_not_repeated() -> None:
         async with hub.host(timers=TICK):
             await hub.clock.jump(185, step_seconds=1)
         assert len(hub.executor.firings) == 3
+
+    asyncio.run(scenario())
+
+
+def test_a_firing_waits_for_a_worker_when_there_is_none() -> None:
+    async def scenario() -> None:
+        hub = Hub({})
+        run_timer = hub.executor.run_timer
+        refusals = 3
+
+        async def absent(call: TimerCall) -> FailureDetails | None:
+            nonlocal refusals
+            refusals -= 1
+            if refusals >= 0:
+                raise WorkerAbsent("Nobody is there.")
+            return await run_timer(call)
+
+        hub.executor.run_timer = absent  # type: ignore[method-assign]  # workers come late
+        async with hub.host(timers=TICK):
+            await hub.clock.jump(70, step_seconds=1)
+        assert len(hub.executor.firings) == 1
 
     asyncio.run(scenario())
 

@@ -140,7 +140,8 @@ class Store(Protocol):
 
     async def purge(self, instance_id: str, generation: int | None = None) -> RuntimeStatus | None:
         """Remove a finished instance, or an entity, with all that belongs to it; return the
-        status it had, or ``None`` when there is no such instance (of that ``generation``).
+        status it had, or ``None`` when there is no such instance (of that ``generation``). Tasks
+        that wait for an answer of the entity fail (``core.messages.purged_entity``).
 
         Raises:
             InstanceUnfinished: it is an orchestration that is not finished; nothing was changed.

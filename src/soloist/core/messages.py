@@ -6,6 +6,7 @@ execution that waited is gone) is dropped and disturbs nothing.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from hashlib import blake2b
 
@@ -28,6 +29,7 @@ from soloist.core.events import (
     EntityRequested,
     ExecutionTerminated,
     HistoryEvent,
+    InboxEvent,
     SubOrchestrationInstanceCompleted,
     SubOrchestrationInstanceCreated,
     SubOrchestrationInstanceFailed,
@@ -38,7 +40,7 @@ from soloist.core.events import (
 )
 from soloist.core.failures import FailureDetails
 from soloist.core.ids import MAX_INSTANCE_ID_LENGTH, check_entity_id, check_instance_id
-from soloist.core.instances import StartRequest
+from soloist.core.instances import InboxMessage, StartRequest
 from soloist.core.state import OrchestrationState
 from soloist.core.status import RuntimeStatus
 from soloist.errors import HistoryCorrupt, InstanceExists, InvalidRequest
@@ -116,9 +118,10 @@ def record_action(
     events.append(event)
     match event:
         case SubOrchestrationInstanceCreated():
-            return (_start_of(event, now, execution),)
+            address = execution.task(event.task_id)
+            return (child_of(event, now, address, execution.max_instance_id_length),)
         case EntityOperationCalled():
-            return (_call_of(event, now, execution),)
+            return (call_of(event, now, execution.task(event.task_id)),)
         case EntityOperationSignaled():
             return _signal_of(event, now)
     return ()
@@ -152,16 +155,20 @@ def _event_for(action: Action, now: datetime, execution: Execution) -> HistoryEv
     raise HistoryCorrupt(f"{type(action).__name__} cannot be recorded as an event.")
 
 
-def _start_of(
-    event: SubOrchestrationInstanceCreated, now: datetime, execution: Execution
+def child_of(
+    event: SubOrchestrationInstanceCreated,
+    now: datetime,
+    parent: TaskAddress,
+    max_instance_id_length: int = MAX_INSTANCE_ID_LENGTH,
 ) -> StartChild | Reply:
-    address = execution.task(event.task_id)
+    """Return what a recorded sub-orchestration sends: its start, or the failure of an id that no
+    instance can have."""
     try:
-        check_instance_id(event.instance_id, execution.max_instance_id_length)
+        check_instance_id(event.instance_id, max_instance_id_length)
     except InvalidRequest as error:
         failure = FailureDetails(str(error))
-        return Reply(address, SubOrchestrationInstanceFailed(now, event.task_id, failure))
-    return StartChild(child_request(event, now, address))
+        return Reply(parent, SubOrchestrationInstanceFailed(now, event.task_id, failure))
+    return StartChild(child_request(event, now, parent))
 
 
 def child_request(
@@ -196,25 +203,44 @@ def parent_replaced(now: datetime) -> ExecutionTerminated:
     return ExecutionTerminated(now, "The instance that started it was replaced.")
 
 
-def _call_of(
-    event: EntityOperationCalled, now: datetime, execution: Execution
+def call_of(
+    event: EntityOperationCalled, now: datetime, caller: TaskAddress
 ) -> SendRequest | Reply:
-    address = execution.task(event.task_id)
+    """Return what a recorded call of an entity sends: its request, or the failure of an id that no
+    entity can have."""
     try:
-        return entity_call(event, now, address)
+        entity_id = str(check_entity_id(event.entity_id))
     except InvalidRequest as error:
         failure = FailureDetails(str(error))
-        return Reply(address, EntityOperationFailed(now, event.task_id, failure))
-
-
-def entity_call(event: EntityOperationCalled, now: datetime, caller: TaskAddress) -> SendRequest:
-    """Return the request that a recorded call sends.
-
-    Raises:
-        InvalidRequest: no entity can have that id.
-    """
-    entity_id = str(check_entity_id(event.entity_id))
+        return Reply(caller, EntityOperationFailed(now, event.task_id, failure))
     return SendRequest(entity_id, EntityRequested(now, event.operation, event.input, caller))
+
+
+def asks_already(messages: Iterable[InboxMessage], caller: TaskAddress) -> bool:
+    """Whether a call of this task waits in an entity's inbox."""
+    return any(
+        isinstance(message.event, EntityRequested) and message.event.caller == caller
+        for message in messages
+    )
+
+
+def purged_entity(messages: Iterable[InboxMessage], now: datetime) -> tuple[Reply, ...]:
+    """Return what those learn who wait for an entity that is purged."""
+    failure = FailureDetails("The entity was purged before it answered.")
+    callers = [
+        message.event.caller
+        for message in messages
+        if isinstance(message.event, EntityRequested) and message.event.caller is not None
+    ]
+    return tuple(
+        Reply(caller, EntityOperationFailed(now, caller.task_id, failure)) for caller in callers
+    )
+
+
+def outlives_execution(event: InboxEvent) -> bool:
+    """Whether a waiting message is for the instance rather than for the execution that ends now:
+    an entity's answer is not."""
+    return not isinstance(event, Completion)
 
 
 def _signal_of(event: EntityOperationSignaled, now: datetime) -> tuple[SendRequest, ...]:

@@ -17,8 +17,9 @@ class NextExecution(msgspec.Struct, frozen=True):
     """What continue-as-new puts in the place of the execution that ends.
 
     ``carried`` enters the instance's inbox ahead of all that waits there or arrives later. Where
-    something is carried, messages that wait are numbered anew behind it: whoever holds the
-    instance must then read its inbox again from the start.
+    something is carried, messages that wait are numbered anew behind it, and answers for the
+    execution that ends are removed: whoever holds the instance must read its inbox again from the
+    start.
     """
 
     execution_id: str

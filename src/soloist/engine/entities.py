@@ -8,7 +8,9 @@ again; after it, never.
 
 from __future__ import annotations
 
+from collections import deque
 from datetime import datetime
+from heapq import heappop, heappush
 
 from soloist.contracts.executor import (
     EntityBatch,
@@ -47,7 +49,8 @@ class EntitySession(Held):
         super().__init__(lease, tools)
         self._id = parse_entity_id(self.instance_id)
         self._state = lease.record.output
-        self._waiting: list[Request] = []
+        self._ready: deque[Request] = deque()
+        self._later: list[tuple[datetime, int, EntityRequested]] = []
 
     async def _work(self) -> HeldEnd:
         while True:
@@ -79,24 +82,24 @@ class EntitySession(Held):
         return []
 
     def _sort_mail(self) -> None:
+        """Put what came into the line, or aside until it is due."""
         inbox = self._mailbox.messages
         while inbox:
             message: InboxMessage = inbox.popleft()
             event = message.event
             assert isinstance(event, EntityRequested), "an entity's inbox holds nothing else"
-            self._waiting.append((message.message_id, event))
+            if event.due_at is None:
+                self._ready.append((message.message_id, event))
+            else:
+                heappush(self._later, (event.due_at, message.message_id, event))
 
     def _take_due(self) -> list[Request]:
         now = self._tools.clock.now()
-        room = self._tools.settings.max_entity_batch
-        due: list[Request] = []
-        later: list[Request] = []
-        for request in self._waiting:
-            due_at = request[1].due_at
-            is_due = due_at is None or due_at <= now
-            (due if is_due and len(due) < room else later).append(request)
-        self._waiting = later
-        return due
+        while self._later and self._later[0][0] <= now:
+            _, message_id, event = heappop(self._later)
+            self._ready.append((message_id, event))
+        room = min(len(self._ready), self._tools.settings.max_entity_batch)
+        return [self._ready.popleft() for _ in range(room)]
 
     async def _run(self, batch: list[Request]) -> EntityResult:
         """Run a batch in a worker, again and again while workers die under it."""
@@ -192,5 +195,6 @@ class EntitySession(Held):
 
     def _next_due_at(self) -> datetime | None:
         """Return when the next operation that this session knows of is due."""
-        now = self._tools.clock.now()
-        return min((event.due_at or now for _, event in self._waiting), default=None)
+        if self._ready:
+            return self._tools.clock.now()
+        return self._later[0][0] if self._later else None

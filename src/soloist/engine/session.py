@@ -239,8 +239,8 @@ class Session(Held):
         following = outcome.next_execution
         if following is not None:
             self._begin_execution(following.execution_id, following.input, now)
-            if following.carried:
-                self._mailbox.read_afresh()
+            # Answers for the execution that has ended are gone, and what was carried stands first.
+            self._mailbox.read_afresh()
             return
         if conclusion.is_over:
             return

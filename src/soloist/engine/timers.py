@@ -27,7 +27,7 @@ from soloist.core.timers import (
     taken_up,
 )
 from soloist.engine.held import Held, HeldEnd, Tools
-from soloist.errors import AppError
+from soloist.errors import AppError, WorkerAbsent
 from soloist.telemetry import logger
 
 _log = logger(__name__)
@@ -114,10 +114,15 @@ class TimerSession(Held):
 
     async def _call(self, call: TimerCall) -> FailureDetails | None:
         """Run the function. It is not run again when it fails or its process dies, as on Azure."""
-        try:
-            return await self._tools.executor.run_timer(call)
-        except AppError as error:
-            return FailureDetails(str(error))
+        while True:
+            try:
+                return await self._tools.executor.run_timer(call)
+            except WorkerAbsent as error:  # it has certainly not run
+                if self.is_closed or self._must_release:
+                    return FailureDetails(str(error))
+                await self._tools.clock.sleep(self._tools.settings.retry_seconds)
+            except AppError as error:
+                return FailureDetails(str(error))
 
     async def _commit(self, state: TimerState, declared: tuple[int, ...]) -> bool:
         now = self._tools.clock.now()

@@ -43,9 +43,12 @@ from soloist.core.messages import (
     SendRequest,
     StartChild,
     TerminateChild,
-    child_request,
-    entity_call,
+    asks_already,
+    call_of,
+    child_of,
+    outlives_execution,
     parent_replaced,
+    purged_entity,
     refused_child,
     replaced_child,
 )
@@ -317,6 +320,8 @@ class MemoryStore:
         if not (status.is_terminal or is_entity_id(instance_id)):
             raise InstanceUnfinished(instance_id, status.value)
         self._hub.remove(instance)
+        for reply in purged_entity(instance.inbox, self._clock.now()):
+            self._reply(reply, Moved(None))
         return status
 
     async def rewind(
@@ -350,7 +355,7 @@ class MemoryStore:
         for child in rewinding.children:
             self._rewind_child(child, task_of(record, child.task_id), reason, at, moved)
         for call in rewinding.calls:
-            self._request(entity_call(call, at, task_of(record, call.task_id)), moved)
+            self._call_again(call_of(call, at, task_of(record, call.task_id)), moved)
 
     def _rewind_child(
         self,
@@ -369,7 +374,15 @@ class MemoryStore:
         ):
             self._rewind(child, reason, at, moved)
         else:
-            self._start_child(child_request(created, at, parent), moved)
+            self._send(child_of(created, at, parent), moved)
+
+    def _call_again(self, message: SendRequest | Reply, moved: Moved) -> None:
+        """Send a call of an entity once more, unless it waits there still."""
+        if isinstance(message, SendRequest) and message.event.caller is not None:
+            entity = self._hub.instances.get(message.entity_id)
+            if entity is not None and asks_already(entity.inbox, message.event.caller):
+                return
+        self._send(message, moved)
 
     async def backlog(self) -> Backlog:
         """Count what is due and what is held."""
@@ -464,6 +477,7 @@ class MemoryStore:
             updated_at=outcome.at,
             history_length=0,
         )
+        instance.inbox = [each for each in instance.inbox if outlives_execution(each.event)]
         if following.carried:
             # Carried events come first: what waited already is numbered anew behind them.
             events: list[InboxEvent] = [

@@ -8,7 +8,14 @@ import msgspec
 
 from soloist.core.events import CODEC_VERSION, EventRaised, encode_events
 from soloist.core.instances import CommitReceipt
-from soloist.core.messages import Outgoing, Reply, SendRequest, StartChild, TerminateChild
+from soloist.core.messages import (
+    Outgoing,
+    Reply,
+    SendRequest,
+    StartChild,
+    TerminateChild,
+    outlives_execution,
+)
 from soloist.core.outcomes import NextExecution, Outcome
 from soloist.core.status import RuntimeStatus
 from soloist.failpoints import reach
@@ -95,11 +102,12 @@ def commit(
     moved = Moved(connection, hub_id, now, host_id)
     for message in outcome.outgoing:
         reach("commit.sending")
-        _send(message, moved)
+        send(message, moved)
     return moved.settle()
 
 
-def _send(message: Outgoing, moved: Moved) -> None:
+def send(message: Outgoing, moved: Moved) -> None:
+    """Carry out one message to another instance."""
     match message:
         case StartChild():
             start_child(message.request, moved)
@@ -178,11 +186,19 @@ def _continue_as_new(
     connection.execute(_DELETE_HISTORY, (generation,))
     connection.execute(_NEXT_INPUT, (following.input, generation))
     _consume(connection, outcome)
+    _drop_answers(connection, generation)
     if following.carried:
         _carry_over(connection, outcome, following)
     if outcome.releases:
         release(connection, now, generation, outcome.epoch)
     return True
+
+
+def _drop_answers(connection: sqlite3.Connection, generation: int) -> None:
+    """Remove what waits for the execution that ends: the next one must not take it for its own."""
+    for message in messages_after(connection, generation, 0):
+        if not outlives_execution(message.event):
+            connection.execute(_DELETE_MESSAGE, (message.message_id, generation))
 
 
 def _carry_over(connection: sqlite3.Connection, outcome: Outcome, following: NextExecution) -> None:

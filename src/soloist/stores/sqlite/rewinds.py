@@ -14,16 +14,16 @@ from soloist.core.events import (
 )
 from soloist.core.ids import is_entity_id
 from soloist.core.instances import CommitReceipt
-from soloist.core.messages import child_request, entity_call
+from soloist.core.messages import Reply, SendRequest, asks_already, call_of, child_of
 from soloist.core.rewind import rewound
 from soloist.core.status import RuntimeStatus
 from soloist.errors import InstanceNotFailed, InstanceNotFound
 from soloist.failpoints import reach
 from soloist.stores.sqlite import inboxes
+from soloist.stores.sqlite.commits import send
 from soloist.stores.sqlite.moved import Moved
-from soloist.stores.sqlite.reads import history
+from soloist.stores.sqlite.reads import history, messages_after
 from soloist.stores.sqlite.rows import Target
-from soloist.stores.sqlite.starts import start_child
 from soloist.stores.times import to_micros
 
 _REVIVE = (
@@ -85,7 +85,18 @@ def _rewind(
     for child in rewinding.children:
         _rewind_child(child, task(child.task_id), reason, at, moved)
     for call in rewinding.calls:
-        inboxes.request(entity_call(call, at, task(call.task_id)), moved)
+        _call_again(call_of(call, at, task(call.task_id)), moved)
+
+
+def _call_again(message: SendRequest | Reply, moved: Moved) -> None:
+    """Send a call of an entity once more, unless it waits there still."""
+    if isinstance(message, SendRequest) and message.event.caller is not None:
+        entity = inboxes.find(message.entity_id, moved)
+        if entity is not None and asks_already(
+            messages_after(moved.connection, entity.generation, 0), message.event.caller
+        ):
+            return
+    send(message, moved)
 
 
 def _rewind_child(
@@ -100,7 +111,7 @@ def _rewind_child(
     if child is not None and child.parent == parent and child.status is RuntimeStatus.FAILED:
         _rewind(created.instance_id, child, reason, at, moved)
     else:
-        start_child(child_request(created, at, parent), moved)
+        send(child_of(created, at, parent), moved)
 
 
 def _cut(connection: sqlite3.Connection, generation: int, kept: tuple[HistoryEvent, ...]) -> None:

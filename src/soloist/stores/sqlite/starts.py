@@ -7,7 +7,13 @@ from datetime import datetime
 
 from soloist.core.ids import is_entity_id
 from soloist.core.instances import InstanceRecord, Lease, StartReceipt, StartRequest
-from soloist.core.messages import Reply, parent_replaced, refused_child, replaced_child
+from soloist.core.messages import (
+    Reply,
+    parent_replaced,
+    purged_entity,
+    refused_child,
+    replaced_child,
+)
 from soloist.core.policy import StartDecision, decide_start
 from soloist.core.status import RuntimeStatus
 from soloist.errors import InstanceExists, InstanceUnfinished
@@ -15,8 +21,9 @@ from soloist.failpoints import reach
 from soloist.stores.sqlite.inboxes import put, reply
 from soloist.stores.sqlite.leases import live
 from soloist.stores.sqlite.moved import FIRST_EPOCH, Moved
+from soloist.stores.sqlite.reads import messages_after
 from soloist.stores.sqlite.rows import RECORD, TARGET, parent_columns, record_of, target_of
-from soloist.stores.times import to_micros
+from soloist.stores.times import from_micros, to_micros
 
 _RECORD_BY_ID = f"{RECORD} WHERE i.hub_id = ? AND i.instance_id = ?"
 _AWAITS_TERMINATION = "SELECT 1 FROM inbox WHERE generation = ? AND terminates LIMIT 1"
@@ -158,9 +165,14 @@ def _insert(request: StartRequest, owner: int | None, moved: Moved) -> InstanceR
 
 
 def purge(
-    connection: sqlite3.Connection, hub_id: int, instance_id: str, generation: int | None
+    connection: sqlite3.Connection,
+    hub_id: int,
+    now: int,
+    instance_id: str,
+    generation: int | None,
 ) -> RuntimeStatus | None:
-    """Remove a finished instance, or an entity; return the status it had.
+    """Remove a finished instance, or an entity; return the status it had. Who waits for the
+    entity is told.
 
     Raises:
         InstanceUnfinished: it has not ended.
@@ -171,7 +183,11 @@ def purge(
     status = RuntimeStatus(row[1])
     if not (status.is_terminal or is_entity_id(instance_id)):
         raise InstanceUnfinished(instance_id, status.value)
+    waiting = messages_after(connection, row[0], 0) if is_entity_id(instance_id) else ()
     delete(connection, row[0])
+    moved = Moved(connection, hub_id, now, None)
+    for message in purged_entity(waiting, from_micros(now)):
+        reply(message, moved)
     return status
 
 

@@ -261,6 +261,7 @@ class SqliteStore:
             partial(
                 starts.purge,
                 hub_id=self._hub_id,
+                now=self._now(),
                 instance_id=instance_id,
                 generation=generation,
             )
