@@ -6,9 +6,11 @@ import asyncio
 
 import pytest
 
-from soloist.core.events import EntityRequested
+from soloist.core.actions import CarriedEvent
+from soloist.core.events import EntityOperationFailed, EntityRequested
 from soloist.core.instances import CommitReceipt, Lease, LeaseGrant
 from soloist.core.messages import SendRequest
+from soloist.core.outcomes import NextExecution
 from soloist.core.status import RuntimeStatus
 from soloist.errors import InstanceNotFound, InvalidRequest
 from tests.contract.world import LEASE_SECONDS, World, mail_of, present, task_of
@@ -241,3 +243,34 @@ async def test_an_entity_can_be_purged_at_any_time(world: World) -> None:
     assert await store.purge(COUNTER) is RuntimeStatus.RUNNING
     assert await store.read(COUNTER) is None
     assert not await store.commit(world.sends(lease))
+
+
+async def test_purging_an_entity_answers_everybody_who_waits_for_it(world: World) -> None:
+    store = await world.opened()
+    caller = await world.held(store)
+    calls = [world.requested(str(each), caller=task_of(caller, each)) for each in range(3)]
+    sends = [SendRequest(COUNTER, each) for each in (*calls, world.requested("signal"))]
+    assert await store.commit(world.sends(caller, *sends))
+    assert await store.purge(COUNTER) is RuntimeStatus.RUNNING
+    assert await store.read(COUNTER) is None
+    answers = await mail_of(store, caller.record.generation)
+    assert [type(each) for each in answers] == [EntityOperationFailed] * 3
+    assert [getattr(each, "task_id", None) for each in answers] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("carries", [False, True])
+async def test_an_answer_that_waits_does_not_outlive_its_execution(
+    world: World, carries: bool
+) -> None:
+    store = await world.opened()
+    host_id = await store.join("host")
+    caller = (await store.start(world.request(), host_id)).lease
+    other = (await store.start(world.request("other"), host_id)).lease
+    assert caller is not None and other is not None
+    assert await store.commit(world.sends(other, world.answer(task_of(caller))))
+    await store.deliver("x", world.raised("kept"), None)
+    carried = (CarriedEvent("carried"),) if carries else ()
+    following = NextExecution("next", None, carried)
+    assert await store.commit(world.step(caller, events=(), next_execution=following))
+    names = [getattr(each, "name", each) for each in await mail_of(store, caller.record.generation)]
+    assert names == (["carried", "kept"] if carries else ["kept"])
