@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from datetime import datetime, timedelta
 
+import msgspec
+
 from soloist.contracts.executor import TimerCall
 from soloist.core.failures import FailureDetails
 from soloist.core.ids import timer_id
@@ -180,6 +182,21 @@ def test_a_firing_waits_for_a_worker_when_there_is_none() -> None:
         async with hub.host(timers=TICK):
             await hub.clock.jump(70, step_seconds=1)
         assert len(hub.executor.firings) == 1
+
+    asyncio.run(scenario())
+
+
+def test_a_timer_whose_state_cannot_be_read_does_not_stop_the_others() -> None:
+    async def scenario() -> None:
+        hub = Hub({})
+        timers = {"Bad": EVERY_MINUTE, **TICK}
+        async with hub.host(timers=timers):
+            await hub.clock.jump(5, step_seconds=1)
+        bad = hub.state.hub("Hub").instances[timer_id("Bad")]
+        bad.record = msgspec.structs.replace(bad.record, output="{not json")
+        async with hub.host(store=hub.new_store(), timers=timers):
+            await hub.clock.jump(60, step_seconds=1)
+        assert [call.function for call in hub.executor.firings] == ["Tick"]
 
     asyncio.run(scenario())
 

@@ -218,7 +218,12 @@ class Engine:
         if self._is_draining or self._room() <= 0:
             self._begin(self._give_back(generation, lease.epoch), self._returns)
             return
-        session = self._session_for(lease)
+        try:
+            session = self._session_for(lease)
+        except Exception:  # noqa: BLE001  # one row that cannot be read must not stop its neighbours
+            _log.exception("an instance cannot be taken up", instance_id=lease.record.instance_id)
+            self._begin(self._leave_to_others(lease), self._returns)
+            return
         if session is None:
             return
         if len(self._sessions) >= self._settings.max_sessions:

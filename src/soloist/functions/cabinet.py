@@ -11,7 +11,6 @@ import contextlib
 from collections.abc import Callable, Iterable
 
 from soloist.contracts.clock import Clock
-from soloist.errors import SoloistError
 from soloist.functions.keys import (
     DURABLE_KEY_NAME,
     OPEN_RING,
@@ -91,7 +90,7 @@ class KeyCabinet:
                 self._hold(KeyRing(await store.keys()))
                 if self._system_key != before:
                     self.on_rotation()
-            except SoloistError as error:
+            except Exception as error:  # noqa: BLE001  # a removed key must not stay valid unnoticed
                 if not is_stale:  # said once, not every few seconds
                     _log.warning("Access keys cannot be read; the last known count", why=str(error))
                 is_stale = True

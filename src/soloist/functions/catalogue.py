@@ -31,7 +31,7 @@ _DISABLED = re.compile(r"AzureWebJobs(?:\.|__)(.+?)(?:\.|__)Disabled", re.IGNORE
 
 class FunctionNames:
     """Functions of one kind by the names they are called by; implements
-    ``client.Orchestrators``."""
+    ``client.Functions``."""
 
     def __init__(self, functions: Iterable[FunctionDescription]) -> None:
         """Index functions.
