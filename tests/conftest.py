@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from pathlib import Path
 
 import pytest
 
 from tests.contract.world import World
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> str:
+    """A PostgreSQL server for the test run."""
+    return Path("/tmp/pg/uri").read_text().strip()
 
 
 @pytest.hookimpl(tryfirst=True)
