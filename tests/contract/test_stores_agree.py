@@ -110,7 +110,7 @@ class Pair:
         self._runner.close()
 
     def join(self) -> None:
-        self._hosts.append(self._both(lambda store: store.join("host")))
+        self._hosts.append(self._both(lambda store: store.join("host"), kind="host"))
 
     def leave(self, host: int) -> None:
         self._both(lambda store: store.leave(self._host(host)))
@@ -337,13 +337,16 @@ class Pair:
         self._both(lambda store: store.backlog())
 
     def _both(
-        self, verb: Callable[[Store], Awaitable[Any]], stores: list[Store] | None = None
+        self,
+        verb: Callable[[Store], Awaitable[Any]],
+        stores: list[Store] | None = None,
+        kind: str | None = None,
     ) -> Any:
         answers = [self._answer(verb, store) for store in stores or self._stores]
         if self._numbers is None:
             assert answers[0] == answers[1]
         else:
-            assert self._numbers.same(*answers), answers
+            assert self._numbers.same(*answers, kind), answers
             assert self._numbers.are_in_order()
         return None if isinstance(answers[0], _Refusal) else answers[0]
 

@@ -27,6 +27,7 @@ from soloist.failpoints import reach
 from soloist.stores.postgres import inboxes
 from soloist.stores.postgres.connection import Connection
 from soloist.stores.postgres.moved import Moved
+from soloist.stores.postgres.payloads import to_column
 from soloist.stores.postgres.starts import start_child
 from soloist.stores.postgres.view import Row, View
 from soloist.stores.postgres.wanted import Wanted
@@ -116,8 +117,8 @@ async def step_all(
             [each.status.is_terminal for each in outcomes],
             [step.due_at for step in steps],
             [step.at for step in steps],
-            [each.custom_status for each in outcomes],
-            [each.output for each in outcomes],
+            [to_column(each.custom_status) for each in outcomes],
+            [to_column(each.output) for each in outcomes],
             [failure_text(each.failure) for each in outcomes],
             [step.events for step in steps],
             [generation for generation, _ in used],

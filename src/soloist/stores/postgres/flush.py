@@ -12,6 +12,7 @@ from typing import Any
 
 from soloist.core.events import CODEC_VERSION
 from soloist.stores.postgres.connection import Connection
+from soloist.stores.postgres.payloads import to_column
 from soloist.stores.postgres.view import Row, View
 from soloist.stores.rows import parent_columns
 
@@ -136,7 +137,7 @@ async def _insert(connection: Connection, hub_id: int, rows: list[Row]) -> None:
                 row.name,
                 row.version,
                 row.created_at,
-                row.input,
+                to_column(row.input),
                 *parent_columns(row.parent),
             )
             for row in rows
@@ -156,8 +157,8 @@ async def _insert(connection: Connection, hub_id: int, rows: list[Row]) -> None:
                 row.due_at,
                 row.updated_at,
                 row.history_length,
-                row.custom_status,
-                row.output,
+                to_column(row.custom_status),
+                to_column(row.output),
                 row.failure,
                 row.last_message_id,
                 row.mail,
@@ -171,7 +172,7 @@ async def _update(connection: Connection, rows: list[Row]) -> None:
     await _many(
         connection,
         _UPDATE_INPUTS,
-        [(row.generation, row.input) for row in rows if row.has_new_input],
+        [(row.generation, to_column(row.input)) for row in rows if row.has_new_input],
     )
     await _many(
         connection,
@@ -188,8 +189,8 @@ async def _update(connection: Connection, rows: list[Row]) -> None:
                 row.status.value,
                 row.updated_at,
                 row.history_length,
-                row.custom_status,
-                row.output,
+                to_column(row.custom_status),
+                to_column(row.output),
                 row.failure,
             )
             for row in rows

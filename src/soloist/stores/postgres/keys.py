@@ -41,6 +41,6 @@ async def put_key(connection: Connection, hub_id: int, key: AccessKey, replaces:
 async def drop_key(connection: Connection, hub_id: int, scope: str, name: str) -> bool:
     """Remove a key; ``False`` when there is none of that scope and name."""
     dropped = await connection.execute(
-        f"DELETE FROM soloist.access_keys {_ONE}", (hub_id, scope, name)
+        f"DELETE FROM soloist.access_keys {_ONE} RETURNING name", (hub_id, scope, name)
     )
-    return dropped.rowcount > 0
+    return await dropped.fetchone() is not None

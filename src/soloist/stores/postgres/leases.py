@@ -11,7 +11,8 @@ from typing import Any
 
 from soloist.core.instances import HostRecord, InstanceRecord, Lease, LeaseGrant
 from soloist.stores.postgres.connection import Connection
-from soloist.stores.rows import RECORD_COLUMNS, Row, host_of, message_of, record_of
+from soloist.stores.postgres.payloads import record_in
+from soloist.stores.rows import RECORD_COLUMNS, Row, host_of, message_of
 from soloist.stores.times import from_micros
 
 MAX_TAKEOVERS = 1_000
@@ -102,7 +103,7 @@ class Leases:
         inboxes = await connection.execute(_MESSAGES, (generations,))
         found: dict[int, tuple[InstanceRecord, int]] = {}
         for row in await records.fetchall():
-            found[row[0]] = (record_of(row), row[-1])
+            found[row[0]] = (record_in(row), row[-1])
         messages: dict[int, list[Row]] = {}
         for row in await inboxes.fetchall():
             messages.setdefault(row[2], []).append(row)
@@ -155,10 +156,11 @@ class Leases:
         """Prolong a host's leases, late or not; ``False`` when they were taken over."""
         changed = await connection.execute(
             "UPDATE soloist.hosts SET renewed_at = t.now, expires_at = t.now + %s"
-            f" FROM (SELECT {self._time} AS now) AS t WHERE host_id = %s AND hub_id = %s",
+            f" FROM (SELECT {self._time} AS now) AS t WHERE host_id = %s AND hub_id = %s"
+            " RETURNING host_id",
             (self._lease_micros, host_id, self._hub_id),
         )
-        return changed.rowcount > 0
+        return await changed.fetchone() is not None
 
     async def leave(self, connection: Connection, host_id: int) -> None:
         """Take everything from a host and forget it."""

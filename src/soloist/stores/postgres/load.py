@@ -13,6 +13,7 @@ from psycopg import AsyncCursor
 
 from soloist.core.status import RuntimeStatus
 from soloist.stores.postgres.connection import Connection, limits
+from soloist.stores.postgres.payloads import from_column
 from soloist.stores.postgres.view import Loaded, Row, View
 from soloist.stores.postgres.wanted import Wanted
 from soloist.stores.rows import parent_of
@@ -208,8 +209,8 @@ def _row(columns: tuple[Any, ...]) -> Row:
         last_message_id=columns[16],
         mail=columns[17],
         is_whole=columns[18],
-        input=columns[19],
-        custom_status=columns[20],
-        output=columns[21],
+        input=from_column(columns[19]),
+        custom_status=from_column(columns[20]),
+        output=from_column(columns[21]),
         failure=columns[22],
     )

@@ -13,7 +13,8 @@ from soloist.core.instances import (
 )
 from soloist.stores.paging import end_of_prefix, fold_case, start_of, token_after
 from soloist.stores.postgres.connection import Connection
-from soloist.stores.rows import RECORD_COLUMNS, message_of, record_of
+from soloist.stores.postgres.payloads import record_in
+from soloist.stores.rows import RECORD_COLUMNS, message_of
 from soloist.stores.times import from_micros, to_micros
 
 _RECORD = (
@@ -28,7 +29,7 @@ async def read(connection: Connection, hub_id: int, instance_id: str) -> Instanc
         f"{_RECORD} WHERE i.hub_id = %s AND i.instance_id = %s", (hub_id, instance_id)
     )
     row = await found.fetchone()
-    return None if row is None else record_of(row)
+    return None if row is None else record_in(row)
 
 
 async def query(connection: Connection, hub_id: int, wanted: InstanceQuery) -> InstancePage:
@@ -60,7 +61,7 @@ async def query(connection: Connection, hub_id: int, wanted: InstanceQuery) -> I
         (*values, wanted.page_size + 1),
     )
     rows = await found.fetchall()
-    page = tuple(record_of(row) for row in rows[: wanted.page_size])
+    page = tuple(record_in(row) for row in rows[: wanted.page_size])
     has_more = len(rows) > wanted.page_size
     return InstancePage(page, token_after(page[-1].generation) if has_more else None)
 
