@@ -15,6 +15,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from soloist.errors import HubTooNew, SettingsError, StoreUnavailable
 from soloist.stores import migrations
+from soloist.stores.postgres.arrays import understand_arrays
 
 Connection = AsyncConnection[tuple[Any, ...]]
 
@@ -104,6 +105,7 @@ async def connect(address: Address) -> Connection:
         ),
         _CONNECT_SECONDS * 3,
     )
+    understand_arrays(connection)
     if not address.is_pooled:
         try:
             await in_time(connection.execute("; ".join(limits("SET"))), ANSWER_SECONDS)
