@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from collections.abc import Iterator
 
 import pytest
 
+from proofs.postgres import PostgresServer
 from tests.contract.world import World
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """A PostgreSQL server for the test run; what its machine may lose is of no matter here."""
+    with PostgresServer(settings={"fsync": "off"}) as server:
+        yield server.url()
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -8,7 +8,7 @@ import pytest
 
 from soloist.core.actions import CarriedEvent
 from soloist.core.events import EntityOperationFailed, EntityRequested
-from soloist.core.instances import CommitReceipt, Lease, LeaseGrant
+from soloist.core.instances import CommitReceipt, InstanceQuery, Lease, LeaseGrant
 from soloist.core.messages import SendRequest
 from soloist.core.outcomes import NextExecution
 from soloist.core.status import RuntimeStatus
@@ -44,7 +44,7 @@ async def test_a_malformed_entity_id_brings_nothing_into_being(world: World) -> 
         await store.deliver("@nothing", world.requested(), None)
     with pytest.raises(InstanceNotFound):
         await store.deliver("counter", world.requested(), None)
-    assert (await store.start(world.request(), None)).record.generation == 1
+    assert (await store.query(InstanceQuery(instance_id_prefix="@"))).records == ()
 
 
 async def test_a_step_brings_an_entity_into_being_and_leases_it(world: World) -> None:

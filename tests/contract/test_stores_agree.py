@@ -1,4 +1,4 @@
-"""Any sequence of verbs gets the same answers from the reference model and from SQLite."""
+"""Any sequence of verbs gets the same answers from the reference model and from each database."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -47,6 +48,8 @@ from soloist.core.outcomes import NextExecution
 from soloist.core.policy import StartPolicy
 from soloist.core.status import RuntimeStatus
 from soloist.errors import SoloistError
+from tests.contract.databases import new_database
+from tests.contract.numbers import Numbers, Translated
 from tests.contract.world import World
 
 IDS = st.sampled_from(["a", "b", "c"])
@@ -84,15 +87,22 @@ class Pair:
     Task ids are drawn from the length of the history, so that a history never uses one twice.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, kind: str, url: str) -> None:
         self._runner = asyncio.Runner()
-        self._worlds = [World(kind, folder) for kind in ("memory", "sqlite")]
-        self._stores: list[Store] = [self._run(world.opened()) for world in self._worlds]
-        self._clients: list[Store] = [self._run(world.opened()) for world in self._worlds]
+        self._numbers = Numbers() if kind == "postgres" else None
+        self._worlds = [World("memory", folder), World(kind, folder, url)]
+        self._stores = self._open()
+        self._clients = self._open()
         self._hosts: list[int] = []
         self._leases: list[Lease] = []
         self._executions = 0
         self.join()
+
+    def _open(self) -> list[Store]:
+        stores = [self._run(world.opened()) for world in self._worlds]
+        if self._numbers is not None:
+            stores[1] = Translated(stores[1], self._numbers)
+        return stores
 
     def close(self) -> None:
         for world in self._worlds:
@@ -100,7 +110,7 @@ class Pair:
         self._runner.close()
 
     def join(self) -> None:
-        self._hosts.append(self._both(lambda store: store.join("host")))
+        self._hosts.append(self._both(lambda store: store.join("host"), kind="host"))
 
     def leave(self, host: int) -> None:
         self._both(lambda store: store.leave(self._host(host)))
@@ -327,10 +337,17 @@ class Pair:
         self._both(lambda store: store.backlog())
 
     def _both(
-        self, verb: Callable[[Store], Awaitable[Any]], stores: list[Store] | None = None
+        self,
+        verb: Callable[[Store], Awaitable[Any]],
+        stores: list[Store] | None = None,
+        kind: str | None = None,
     ) -> Any:
         answers = [self._answer(verb, store) for store in stores or self._stores]
-        assert answers[0] == answers[1]
+        if self._numbers is None:
+            assert answers[0] == answers[1]
+        else:
+            assert self._numbers.same(*answers, kind), answers
+            assert self._numbers.are_in_order()
         return None if isinstance(answers[0], _Refusal) else answers[0]
 
     def _answer(self, verb: Callable[[Store], Awaitable[Any]], store: Store) -> Any:
@@ -461,11 +478,14 @@ VERBS = st.sampled_from(
 ).flatmap(lambda it: it)
 
 
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
 @settings(max_examples=30, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(VERBS, min_size=40, max_size=80))
-def test_any_sequence_of_verbs_gets_the_same_answers(verbs: list[tuple[str, Any]]) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        pair = Pair(Path(folder))
+def test_any_sequence_of_verbs_gets_the_same_answers(
+    kind: str, postgres_url: str, verbs: list[tuple[str, Any]]
+) -> None:
+    with tempfile.TemporaryDirectory() as folder, new_database(postgres_url) as url:
+        pair = Pair(Path(folder), kind, url)
         try:
             for name, arguments in verbs:
                 getattr(pair, name)(**arguments)

@@ -26,7 +26,9 @@ from soloist.core.messages import Outgoing, Reply, StartChild, child_request
 from soloist.core.outcomes import Outcome
 from soloist.core.status import RuntimeStatus
 from soloist.stores import MemoryState, MemoryStore, SqliteStore
+from soloist.stores.postgres import PostgresStore
 from soloist.testing.clock import JumpClock
+from tests.contract.databases import CLOCK, DatabaseClock
 
 LEASE_SECONDS = 30.0
 
@@ -34,9 +36,10 @@ LEASE_SECONDS = 30.0
 class World:
     """One database, the stores that were opened on it, and the time."""
 
-    def __init__(self, kind: str, folder: Path) -> None:
+    def __init__(self, kind: str, folder: Path, url: str = "") -> None:
         self.kind = kind
-        self.clock = JumpClock()
+        self.clock = DatabaseClock(url) if kind == "postgres" else JumpClock()
+        self._url = url
         self._state = MemoryState()
         self.path = folder / "hub.db"
         self._opened: list[Store] = []
@@ -57,6 +60,8 @@ class World:
         """Close every store."""
         for store in self._opened:
             await store.close()
+        if isinstance(self.clock, DatabaseClock):
+            self.clock.close()
 
     def now(self) -> datetime:
         """The time that every store sees."""
@@ -158,6 +163,10 @@ class World:
         if self.kind == "memory":
             return MemoryStore(
                 self._state, task_hub=task_hub, clock=self.clock, lease_seconds=LEASE_SECONDS
+            )
+        if self.kind == "postgres":
+            return PostgresStore(
+                self._url, task_hub=task_hub, lease_seconds=LEASE_SECONDS, time=CLOCK
             )
         return SqliteStore(
             self.path, task_hub=task_hub, clock=self.clock, lease_seconds=LEASE_SECONDS

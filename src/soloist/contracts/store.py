@@ -6,7 +6,7 @@ Promises that hold for every verb:
 * Verbs on one hub are serialisable; verbs may be merged into one physical transaction, but one
   that is refused changes nothing and disturbs no other.
 * ``StoreUnavailable`` means that nothing was changed, except from ``commit``, where a caller must
-  read the instance again before it believes so.
+  read the instance again before it believes so, and where its text says that it is unknown.
 * Leases are timed by the store's clock, and instances leased to a host that is gone are due.
 * An entity (``core.ids``) is an instance that a message brings into being.
 
@@ -15,15 +15,19 @@ Tests: ``tests/contract``; every store passes the same suite.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Protocol
 
+from soloist.contracts.clock import Clock
 from soloist.core.events import HistoryEvent, InboxEvent
 from soloist.core.instances import (
     AccessKey,
     Backlog,
     CommitReceipt,
     DeliverReceipt,
+    Durability,
+    HostRecord,
     InboxMessage,
     InstancePage,
     InstanceQuery,
@@ -39,6 +43,10 @@ from soloist.core.status import RuntimeStatus
 class Store(Protocol):
     """One task hub."""
 
+    @property
+    def clock(self) -> Clock:
+        """The time of this hub, the same for all its hosts once it is open."""
+
     async def open(self) -> None:
         """Connect, creating the hub or upgrading its schema where needed.
 
@@ -50,10 +58,12 @@ class Store(Protocol):
     async def close(self) -> None:
         """Finish what is under way and let go; closing twice does nothing."""
 
-    async def join(self, name: str) -> int:
+    async def join(
+        self, name: str, *, address: str = "", version: str = "", app_version: str | None = None
+    ) -> int:
         """Enter this process as a host and return its host id, never used before.
 
-        ``name`` tells people who it is. An embedded store admits one host at a time and
+        The rest tells people who it is (``core.instances.HostRecord``). An embedded store admits one host at a time and
         considers every earlier one gone.
 
         Raises:
@@ -68,6 +78,13 @@ class Store(Protocol):
 
     async def leave(self, host_id: int) -> None:
         """Give back every lease of the host and forget it."""
+
+    async def hosts(self) -> tuple[HostRecord, ...]:
+        """Return every host of the hub, also those that are gone until all is taken from them."""
+
+    def on_news(self, call: Callable[[], None]) -> None:
+        """Have ``call`` made, on the event loop, when another process leaves work or mail that a
+        host of this store could look for. News may be lost, and some stores have none."""
 
     async def start(self, request: StartRequest, host_id: int | None) -> StartReceipt:
         """Start an instance: check, decide, replace and insert as one step.
@@ -157,6 +174,9 @@ class Store(Protocol):
             InstanceNotFound: no such orchestration.
             InstanceNotFailed: it is not Failed; nothing was changed.
         """
+
+    async def durability(self) -> Durability:
+        """Return what is promised about an acknowledged commit."""
 
     async def backlog(self) -> Backlog:
         """Count what is due and what is held."""

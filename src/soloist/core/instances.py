@@ -157,6 +157,40 @@ class Backlog(msgspec.Struct, frozen=True, kw_only=True):
     oldest_due_at: datetime | None
 
 
+class HostRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A host as its hub knows it.
+
+    ``address`` is where its faces are reached, ``version`` is Soloist's and ``app_version`` the one
+    that the app gives to what it starts, if it gives one. ``held`` is how many instances are leased
+    to it. One that is not live is gone, and what it
+    holds will be taken over.
+    """
+
+    host_id: int
+    name: str
+    address: str
+    version: str
+    app_version: str | None
+    process_id: int
+    machine: str
+    joined_at: datetime
+    renewed_at: datetime
+    is_live: bool
+    held: int
+
+
+class Durability(msgspec.Struct, frozen=True):
+    """What a store promises about an acknowledged commit.
+
+    It survives a crash of the machine that has the data, a failover to another machine, both or
+    neither; ``text`` says so in a sentence.
+    """
+
+    survives_crash: bool
+    survives_failover: bool
+    text: str
+
+
 class AccessKey(msgspec.Struct, frozen=True):
     """A secret that opens something.
 

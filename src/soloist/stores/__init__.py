@@ -26,12 +26,15 @@ def store_at(
 ) -> Store:
     """Return the store of a task hub, not opened yet.
 
-    ``url`` is ``sqlite:///relative.db``, ``sqlite:////absolute.db``, a plain path, or ``memory:``
-    for a hub that ends with the process.
+    ``url`` is ``sqlite:///relative.db``, ``sqlite:////absolute.db``, a plain path,
+    ``postgresql://user@host/database`` (whose clock is the database's, not ``clock``), or
+    ``memory:`` for a hub that ends with the process.
 
     Raises:
         SettingsError: the URL names no store of this version.
     """
+    if url.lower().startswith(_POSTGRES):
+        return _postgres(url, task_hub, lease_seconds)
     if url == _MEMORY:
         return MemoryStore(
             MemoryState(), task_hub=task_hub, clock=clock, lease_seconds=lease_seconds
@@ -39,16 +42,22 @@ def store_at(
     return SqliteStore(_path_in(url), task_hub=task_hub, clock=clock, lease_seconds=lease_seconds)
 
 
-def _path_in(url: str) -> Path:
-    if url.lower().startswith(_POSTGRES):
+def _postgres(url: str, task_hub: str, lease_seconds: float) -> Store:
+    try:
+        from soloist.stores.postgres import PostgresStore  # only where it is installed
+    except ImportError as error:
         raise SettingsError(
-            "This version of Soloist keeps its data in SQLite only; a PostgreSQL URL cannot be"
-            " used yet. Use sqlite:///path/to/hub.db."
-        )
+            f"A hub in PostgreSQL needs the package psycopg ({error}). Install it with"
+            " soloist[postgres]."
+        ) from error
+    return PostgresStore(url, task_hub=task_hub, lease_seconds=lease_seconds)
+
+
+def _path_in(url: str) -> Path:
     path = unquote(url.removeprefix(_SQLITE)) if url.startswith(_SQLITE) else url
     if not path or "://" in path or path.startswith(("sqlite:", _MEMORY)) or "\x00" in path:
         raise SettingsError(
             f"The store URL {url!r} is not understood. Use sqlite:///relative.db,"
-            " sqlite:////absolute.db, a plain path, or memory:."
+            " sqlite:////absolute.db, a plain path, postgresql://user@host/database, or memory:."
         )
     return Path(path)

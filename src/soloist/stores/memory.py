@@ -9,7 +9,9 @@ admits any number of hosts, each until its lease expires.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import socket
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import TypeGuard
 
@@ -29,6 +31,8 @@ from soloist.core.instances import (
     Backlog,
     CommitReceipt,
     DeliverReceipt,
+    Durability,
+    HostRecord,
     InboxMessage,
     InstancePage,
     InstanceQuery,
@@ -91,6 +95,11 @@ class MemoryStore:
         self._host_id: int | None = None
         self._mail_seen = 0
 
+    @property
+    def clock(self) -> Clock:
+        """The clock it was given."""
+        return self._clock
+
     async def open(self) -> None:
         """Create the hub when there is none."""
         self._opened = self._state.hub(self._task_hub)
@@ -100,26 +109,57 @@ class MemoryStore:
         """Let go; a host that did not leave is gone when its lease expires."""
         self._opened = None
 
-    async def join(self, name: str) -> int:
+    async def join(
+        self, name: str, *, address: str = "", version: str = "", app_version: str | None = None
+    ) -> int:
         """Enter as a host; the host that this same store entered earlier is gone."""
         hub = self._hub
         if self._host_id is not None:
             await self.leave(self._host_id)
         self._host_id = self._state.next_host_id()
-        hub.hosts[self._host_id] = self._clock.now() + self._lease_span
+        now = self._clock.now()
+        hub.hosts[self._host_id] = HostRecord(
+            host_id=self._host_id,
+            name=name,
+            address=address,
+            version=version,
+            app_version=app_version,
+            process_id=os.getpid(),
+            machine=socket.gethostname(),
+            joined_at=now,
+            renewed_at=now,
+            is_live=True,
+            held=0,
+        )
         return self._host_id
 
     async def renew(self, host_id: int) -> bool:
         """Prolong all leases of the host."""
-        if host_id not in self._hub.hosts:
+        record = self._hub.hosts.get(host_id)
+        if record is None:
             return False
-        self._hub.hosts[host_id] = self._clock.now() + self._lease_span
+        now = self._clock.now()
+        self._hub.hosts[host_id] = msgspec.structs.replace(record, renewed_at=now)
         return True
 
     async def leave(self, host_id: int) -> None:
         """Give back every lease of the host."""
         if self._hub.hosts.pop(host_id, None) is not None:
             self._take_from(host_id)
+
+    async def hosts(self) -> tuple[HostRecord, ...]:
+        """Return every host of the hub."""
+        return tuple(
+            msgspec.structs.replace(
+                record,
+                is_live=self._is_live(host_id),
+                held=sum(each.owner == host_id for each in self._hub.instances.values()),
+            )
+            for host_id, record in sorted(self._hub.hosts.items())
+        )
+
+    def on_news(self, call: Callable[[], None]) -> None:
+        """There is none: stores that share a state are found by polling."""
 
     async def start(self, request: StartRequest, host_id: int | None) -> StartReceipt:
         """Check, decide, replace and insert as one step."""
@@ -384,6 +424,10 @@ class MemoryStore:
                 return
         self._send(message, moved)
 
+    async def durability(self) -> Durability:
+        """Nothing outlives the process."""
+        return Durability(False, False, "The hub is in memory and ends with its process.")
+
     async def backlog(self) -> Backlog:
         """Count what is due and what is held."""
         now = self._clock.now()
@@ -413,8 +457,8 @@ class MemoryStore:
         return self._opened
 
     def _is_live(self, host_id: int | None) -> TypeGuard[int]:
-        expires_at = None if host_id is None else self._hub.hosts.get(host_id)
-        return expires_at is not None and expires_at > self._clock.now()
+        record = None if host_id is None else self._hub.hosts.get(host_id)
+        return record is not None and record.renewed_at + self._lease_span > self._clock.now()
 
     def _take_from(self, host_id: int) -> None:
         for instance in self._hub.instances.values():

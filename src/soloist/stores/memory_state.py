@@ -15,6 +15,7 @@ from soloist.core.ids import parse_entity_id, timer_function
 from soloist.core.instances import (
     AccessKey,
     CommitReceipt,
+    HostRecord,
     InboxMessage,
     InstanceRecord,
     Lease,
@@ -109,7 +110,7 @@ class Hub:
     def __init__(self) -> None:
         self.instances: dict[str, Instance] = {}
         self.by_generation: dict[int, Instance] = {}
-        self.hosts: dict[int, datetime] = {}
+        self.hosts: dict[int, HostRecord] = {}
         self.keys: dict[tuple[str, str], AccessKey] = {}
 
     def insert(self, instance: Instance) -> None:

@@ -19,11 +19,11 @@ from soloist.core.messages import (
 from soloist.core.outcomes import NextExecution, Outcome
 from soloist.core.status import RuntimeStatus
 from soloist.failpoints import reach
+from soloist.stores.rows import due_at_of, failure_text, micros_or_none
 from soloist.stores.sqlite import inboxes
 from soloist.stores.sqlite.leases import release
 from soloist.stores.sqlite.moved import Moved
 from soloist.stores.sqlite.reads import messages_after
-from soloist.stores.sqlite.rows import due_at_of, failure_text, micros_or_none
 from soloist.stores.sqlite.starts import delete, start_child
 from soloist.stores.times import to_micros
 

@@ -11,9 +11,7 @@ from soloist.core.instances import DeliverReceipt, InstanceRecord, Lease
 from soloist.core.messages import Reply, SendRequest, TerminateChild
 from soloist.core.status import RuntimeStatus
 from soloist.errors import InstanceFinished, InstanceNotFound
-from soloist.stores.sqlite.leases import lease_one, live
-from soloist.stores.sqlite.moved import Moved
-from soloist.stores.sqlite.rows import (
+from soloist.stores.rows import (
     DUE_AT,
     EPOCH,
     OWNER,
@@ -25,6 +23,8 @@ from soloist.stores.sqlite.rows import (
     target_of,
     terminates,
 )
+from soloist.stores.sqlite.leases import lease_one, live
+from soloist.stores.sqlite.moved import Moved
 from soloist.stores.times import to_micros
 
 _RECORD_BY_ID = f"{RECORD} WHERE i.hub_id = ? AND i.instance_id = ?"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 
 from soloist.core.instances import AccessKey
-from soloist.stores.sqlite.rows import key_of
+from soloist.stores.rows import key_of
 from soloist.stores.times import to_micros
 
 _FIND = "SELECT scope, name, value, created_at FROM access_keys"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 
-from soloist.core.instances import InstanceRecord, Lease, LeaseGrant
+from soloist.core.instances import HostRecord, InstanceRecord, Lease, LeaseGrant
+from soloist.stores.rows import EPOCH, RECORD, host_of, record_of
 from soloist.stores.sqlite.reads import messages_after, next_due_at
-from soloist.stores.sqlite.rows import EPOCH, RECORD, record_of
 
 MAX_TAKEOVERS = 1_000
 """How many instances of hosts that are gone one ``lease`` takes from them."""
@@ -95,6 +95,9 @@ def join(
     now: int,
     expires_at: int,
     name: str,
+    address: str,
+    version: str,
+    app_version: str | None,
     process_id: int,
     machine: str,
 ) -> int:
@@ -104,19 +107,21 @@ def join(
     ).fetchall():
         leave(connection, now, host_id)
     host = connection.execute(
-        "INSERT INTO hosts (hub_id, name, process_id, machine, joined_at, expires_at)"
-        " VALUES (?, ?, ?, ?, ?, ?)",
-        (hub_id, name, process_id, machine, now, expires_at),
+        "INSERT INTO hosts (hub_id, name, address, version, app_version, process_id, machine,"
+        " joined_at, renewed_at, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (hub_id, name, address, version, app_version, process_id, machine, now, now, expires_at),
     )
     assert host.lastrowid is not None, "an insert has a row id"
     return host.lastrowid
 
 
-def renew(connection: sqlite3.Connection, hub_id: int, expires_at: int, host_id: int) -> bool:
+def renew(
+    connection: sqlite3.Connection, hub_id: int, now: int, expires_at: int, host_id: int
+) -> bool:
     """Prolong a host's leases, late or not; ``False`` when they were taken over."""
     changed = connection.execute(
-        "UPDATE hosts SET expires_at = ? WHERE host_id = ? AND hub_id = ?",
-        (expires_at, host_id, hub_id),
+        "UPDATE hosts SET renewed_at = ?, expires_at = ? WHERE host_id = ? AND hub_id = ?",
+        (now, expires_at, host_id, hub_id),
     ).rowcount
     return changed > 0
 
@@ -125,6 +130,18 @@ def leave(connection: sqlite3.Connection, now: int, host_id: int) -> None:
     """Take everything from a host and forget it."""
     connection.execute(_TAKE_ALL, (now, _AT_ANY_TIME, host_id))
     connection.execute("DELETE FROM hosts WHERE host_id = ?", (host_id,))
+
+
+def hosts(connection: sqlite3.Connection, hub_id: int, now: int) -> tuple[HostRecord, ...]:
+    """Return every host of the hub with what it holds."""
+    rows = connection.execute(
+        "SELECT h.host_id, h.name, h.address, h.version, h.app_version, h.process_id, h.machine,"
+        " h.joined_at, h.renewed_at, h.expires_at > ?,"
+        " (SELECT count(*) FROM executions AS e WHERE e.owner = h.host_id)"
+        " FROM hosts AS h WHERE h.hub_id = ? ORDER BY h.host_id",
+        (now, hub_id),
+    )
+    return tuple(host_of(row) for row in rows)
 
 
 def last_message_id(connection: sqlite3.Connection) -> int:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sqlite3
 
 from soloist.core.instances import CommitReceipt, InstanceRecord, Lease
+from soloist.stores.rows import EPOCH, RECORD, record_of
 from soloist.stores.sqlite.leases import lease_one, live
 from soloist.stores.sqlite.reads import messages_after
-from soloist.stores.sqlite.rows import EPOCH, RECORD, record_of
 
 _DUE_RECORD = (
     f"{RECORD} WHERE i.generation = ? AND e.owner IS NULL AND e.due_at IS NOT NULL"

@@ -15,7 +15,7 @@ from soloist.core.instances import (
     InstanceRecord,
 )
 from soloist.stores.paging import end_of_prefix, fold_case, start_of, token_after
-from soloist.stores.sqlite.rows import RECORD, message_of, record_of
+from soloist.stores.rows import RECORD, message_of, record_of
 from soloist.stores.times import from_micros, to_micros
 
 _NEXT_DUE_AT = (

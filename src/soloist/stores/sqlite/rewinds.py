@@ -19,11 +19,11 @@ from soloist.core.rewind import rewound
 from soloist.core.status import RuntimeStatus
 from soloist.errors import InstanceNotFailed, InstanceNotFound
 from soloist.failpoints import reach
+from soloist.stores.rows import Target
 from soloist.stores.sqlite import inboxes
 from soloist.stores.sqlite.commits import send
 from soloist.stores.sqlite.moved import Moved
 from soloist.stores.sqlite.reads import history, messages_after
-from soloist.stores.sqlite.rows import Target
 from soloist.stores.times import to_micros
 
 _REVIVE = (

@@ -18,11 +18,11 @@ from soloist.core.policy import StartDecision, decide_start
 from soloist.core.status import RuntimeStatus
 from soloist.errors import InstanceExists, InstanceUnfinished
 from soloist.failpoints import reach
+from soloist.stores.rows import RECORD, TARGET, parent_columns, record_of, target_of
 from soloist.stores.sqlite.inboxes import put, reply
 from soloist.stores.sqlite.leases import live
 from soloist.stores.sqlite.moved import FIRST_EPOCH, Moved
 from soloist.stores.sqlite.reads import messages_after
-from soloist.stores.sqlite.rows import RECORD, TARGET, parent_columns, record_of, target_of
 from soloist.stores.times import from_micros, to_micros
 
 _RECORD_BY_ID = f"{RECORD} WHERE i.hub_id = ? AND i.instance_id = ?"

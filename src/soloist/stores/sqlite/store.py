@@ -11,6 +11,7 @@ import contextlib
 import os
 import socket
 import sqlite3
+from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,8 @@ from soloist.core.instances import (
     Backlog,
     CommitReceipt,
     DeliverReceipt,
+    Durability,
+    HostRecord,
     InboxMessage,
     InstancePage,
     InstanceQuery,
@@ -35,11 +38,11 @@ from soloist.core.instances import (
 from soloist.core.outcomes import Outcome
 from soloist.core.status import RuntimeStatus
 from soloist.errors import HubInUse, Overloaded, StoreUnavailable
+from soloist.stores.rows import micros_or_none
 from soloist.stores.sqlite import commits, inboxes, keys, leases, reads, rewinds, starts
 from soloist.stores.sqlite.connection import hub_id_of, open_writer
 from soloist.stores.sqlite.lock import HostLock
 from soloist.stores.sqlite.readers import Readers
-from soloist.stores.sqlite.rows import micros_or_none
 from soloist.stores.sqlite.writer import MAX_WAITING_OPERATIONS, Writer
 from soloist.stores.times import MICROSECONDS_PER_SECOND, from_micros, to_micros
 
@@ -67,6 +70,11 @@ class SqliteStore:
         self._host_id: int | None = None
         self._hub_id = 0
         self._mail_after = 0
+
+    @property
+    def clock(self) -> Clock:
+        """The clock it was given."""
+        return self._clock
 
     @property
     def transactions(self) -> int:
@@ -106,7 +114,9 @@ class SqliteStore:
         if self._lock is not None:
             self._lock.give_back()
 
-    async def join(self, name: str) -> int:
+    async def join(
+        self, name: str, *, address: str = "", version: str = "", app_version: str | None = None
+    ) -> int:
         """Enter as the hub's host; any earlier one is gone."""
         writer, lock = self._open_writer(), self._open_lock()
         was_held = lock.is_held
@@ -119,6 +129,9 @@ class SqliteStore:
             now=now,
             expires_at=now + self._lease_micros,
             name=name,
+            address=address,
+            version=version,
+            app_version=app_version,
             process_id=os.getpid(),
             machine=socket.gethostname(),
         )
@@ -137,6 +150,7 @@ class SqliteStore:
             partial(
                 leases.renew,
                 hub_id=self._hub_id,
+                now=now,
                 expires_at=now + self._lease_micros,
                 host_id=host_id,
             )
@@ -148,6 +162,13 @@ class SqliteStore:
         if host_id == self._host_id:
             self._host_id = None
             self._open_lock().give_back()
+
+    async def hosts(self) -> tuple[HostRecord, ...]:
+        """Return the hub's host, and one before it that did not leave."""
+        return await self._readers.run(partial(leases.hosts, hub_id=self._hub_id, now=self._now()))
+
+    def on_news(self, call: Callable[[], None]) -> None:
+        """There is none: a hub in a file has one host."""
 
     async def start(self, request: StartRequest, host_id: int | None) -> StartReceipt:
         """Check, decide, replace and insert in one transaction."""
@@ -265,6 +286,12 @@ class SqliteStore:
                 instance_id=instance_id,
                 generation=generation,
             )
+        )
+
+    async def durability(self) -> Durability:
+        """A commit is synced before it is acknowledged."""
+        return Durability(
+            True, False, "A commit is on this machine's disk; the hub has no other copy."
         )
 
     async def backlog(self) -> Backlog:

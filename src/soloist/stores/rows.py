@@ -15,18 +15,23 @@ from soloist.core.events import (
     decode_inbox_event,
 )
 from soloist.core.failures import FailureDetails
-from soloist.core.instances import AccessKey, InboxMessage, InstanceRecord
+from soloist.core.instances import AccessKey, HostRecord, InboxMessage, InstanceRecord
 from soloist.core.status import RuntimeStatus
 from soloist.stores.times import from_micros, to_micros
 
 Row = tuple[Any, ...]
 
-_PARENT = "i.parent_instance_id, i.parent_generation, i.parent_execution_id, i.parent_task_id"
+PARENT = "i.parent_instance_id, i.parent_generation, i.parent_execution_id, i.parent_task_id"
+
+RECORD_COLUMNS = (
+    "i.generation, i.instance_id, e.execution_id, i.name, i.version, e.status, i.input,"
+    " e.output, e.custom_status, e.failure, i.created_at, e.updated_at, e.history_length,"
+    f" {PARENT}"
+)
+"""What :func:`record_of` reads of an instance ``i`` and its execution ``e``."""
 
 RECORD = (
-    "SELECT i.generation, i.instance_id, e.execution_id, i.name, i.version, e.status, i.input,"
-    " e.output, e.custom_status, e.failure, i.created_at, e.updated_at, e.history_length,"
-    f" {_PARENT}, e.epoch, e.owner, e.due_at"
+    f"SELECT {RECORD_COLUMNS}, e.epoch, e.owner, e.due_at"
     " FROM instances AS i JOIN executions AS e ON e.generation = i.generation"
 )
 """Selects what :func:`record_of` reads, and behind it the epoch, the owner and the due time."""
@@ -34,7 +39,7 @@ RECORD = (
 EPOCH, OWNER, DUE_AT = 17, 18, 19
 
 TARGET = (
-    f"SELECT e.generation, e.execution_id, e.status, e.owner, {_PARENT}"
+    f"SELECT e.generation, e.execution_id, e.status, e.owner, {PARENT}"
     " FROM instances AS i JOIN executions AS e ON e.generation = i.generation"
 )
 """Selects what :func:`target_of` reads."""
@@ -65,20 +70,21 @@ def record_of(row: Row) -> InstanceRecord:
         input=row[6],
         output=row[7],
         custom_status=row[8],
-        failure=None if row[9] is None else _failure_decoder.decode(row[9]),
+        failure=failure_of(row[9]),
         created_at=from_micros(row[10]),
         updated_at=from_micros(row[11]),
         history_length=row[12],
-        parent=_parent_of(row[13:17]),
+        parent=parent_of(row[13:17]),
     )
 
 
 def target_of(row: Row) -> Target:
     """Return the target in a row of :data:`TARGET`."""
-    return Target(row[0], row[1], RuntimeStatus(row[2]), row[3], _parent_of(row[4:8]))
+    return Target(row[0], row[1], RuntimeStatus(row[2]), row[3], parent_of(row[4:8]))
 
 
-def _parent_of(columns: Row) -> TaskAddress | None:
+def parent_of(columns: Row) -> TaskAddress | None:
+    """Return the parent in four columns."""
     return None if columns[0] is None else TaskAddress(*columns)
 
 
@@ -92,6 +98,11 @@ def parent_columns(parent: TaskAddress | None) -> Row:
 def micros_or_none(at: datetime | None) -> int | None:
     """Return a time, if there is one, as it stands in a column."""
     return None if at is None else to_micros(at)
+
+
+def failure_of(text: str | None) -> FailureDetails | None:
+    """Return the failure in JSON text."""
+    return None if text is None else _failure_decoder.decode(text)
 
 
 def failure_text(failure: FailureDetails | None) -> str | None:
@@ -112,6 +123,23 @@ def due_at_of(event: InboxEvent) -> int | None:
 def message_of(row: Row) -> InboxMessage:
     """Return the message in a row of (message_id, event)."""
     return InboxMessage(row[0], decode_inbox_event(row[1]))
+
+
+def host_of(row: Row) -> HostRecord:
+    """Return the host in a row of its record's fields, in their order."""
+    return HostRecord(
+        host_id=row[0],
+        name=row[1],
+        address=row[2],
+        version=row[3],
+        app_version=row[4],
+        process_id=row[5],
+        machine=row[6],
+        joined_at=from_micros(row[7]),
+        renewed_at=from_micros(row[8]),
+        is_live=bool(row[9]),
+        held=row[10],
+    )
 
 
 def key_of(row: Row) -> AccessKey:

@@ -1,0 +1,76 @@
+"""A line to the database: one connection at a time, made anew when it has gone."""
+
+from __future__ import annotations
+
+import asyncio
+
+import psycopg
+
+from soloist.stores.postgres.connection import Address, Connection, close, connect
+
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.05, 1.0
+
+
+class Line:
+    """One connection, used by one task at a time. While the database is away, whoever asks is
+    told so at once, and the line is tried again less and less often."""
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._connection: Connection | None = None
+        self._pause_seconds = _FIRST_PAUSE_SECONDS
+        self._next_try_at = 0.0
+        self._last_error: psycopg.Error | None = None
+
+    @property
+    def is_up(self) -> bool:
+        """Whether there is a connection, as far as anybody knows."""
+        return self._connection is not None and not self._connection.closed
+
+    async def connection(self) -> Connection:
+        """Return the connection, made anew when it has gone.
+
+        Raises:
+            psycopg.Error: the database does not answer.
+        """
+        if self._connection is not None and not self._connection.closed:
+            return self._connection
+        loop = asyncio.get_running_loop()
+        if self._last_error is not None and loop.time() < self._next_try_at:
+            raise self._last_error
+        try:
+            self._connection = await connect(self._address)
+        except psycopg.Error as error:
+            self._last_error = error
+            self._pause_seconds = min(2 * self._pause_seconds, _LONGEST_PAUSE_SECONDS)
+            self._next_try_at = loop.time() + self._pause_seconds
+            raise
+        self._last_error = None
+        self._pause_seconds = _FIRST_PAUSE_SECONDS
+        return self._connection
+
+    async def pause(self) -> None:
+        """Wait until it is worth while to try again."""
+        await asyncio.sleep(self._pause_seconds)
+
+    async def drop(self) -> None:
+        """Give the connection up."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await close(connection)
+
+
+def is_lost(connection: Connection, error: psycopg.Error) -> bool:
+    """Whether an error means that no answer came, rather than that the answer was no.
+
+    A server that shuts down says so and ends the transaction, unless it was past its commit.
+    """
+    return (
+        connection.closed
+        or connection.broken
+        or error.sqlstate is None
+        or error.sqlstate.startswith(_CONNECTION_ENDS)
+    )
+
+
+_CONNECTION_ENDS = ("08", "57P")

@@ -1,0 +1,216 @@
+"""The first half of a transaction: lock what a group wants, then read it, in one round trip.
+
+Rows are locked in the order of their generations, in every host alike, so that no two transactions
+wait for each other. What is read after the locks were given is read anew (each statement sees what
+was committed before it began), so it is what the locks protect.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from psycopg import AsyncCursor
+
+from soloist.core.status import RuntimeStatus
+from soloist.stores.postgres.connection import Connection, limits
+from soloist.stores.postgres.payloads import from_column
+from soloist.stores.postgres.view import Loaded, Row, View
+from soloist.stores.postgres.wanted import Wanted
+from soloist.stores.rows import parent_of
+
+_NAMED = (
+    "SELECT unnest(%(generations)s::bigint[])"
+    " UNION SELECT generation FROM soloist.instances"
+    " WHERE hub_id = %(hub_id)s AND instance_id = ANY(%(ids)s::text[])"
+    " UNION SELECT generation FROM soloist.instances"
+    " WHERE parent_generation = ANY(%(parents)s::bigint[])"
+)
+_LOCK = (
+    f"SELECT generation FROM soloist.executions WHERE generation IN ({_NAMED})"
+    " ORDER BY generation FOR UPDATE"
+)
+
+# Payloads can be large: they are read only of what may be handed to a host.
+_ROWS = (
+    "SELECT i.generation, i.instance_id, i.name, i.version, i.created_at, i.parent_instance_id,"
+    " i.parent_generation, i.parent_execution_id, i.parent_task_id, e.execution_id, e.status,"
+    " e.owner, e.epoch, e.due_at, e.updated_at, e.history_length, e.last_message_id, e.mail,"
+    " w.is_whole, CASE WHEN w.is_whole THEN i.input END,"
+    " CASE WHEN w.is_whole THEN e.custom_status END, CASE WHEN w.is_whole THEN e.output END,"
+    " CASE WHEN w.is_whole THEN e.failure END"
+    " FROM soloist.executions AS e JOIN soloist.instances AS i ON i.generation = e.generation"
+    " CROSS JOIN LATERAL (SELECT e.owner IS NULL OR e.generation = ANY(%(whole)s::bigint[])"
+    " AS is_whole) AS w"
+    f" WHERE e.generation IN ({_NAMED}) ORDER BY e.generation"
+)
+_INBOXES = (
+    "SELECT generation, message_id, event FROM soloist.inbox WHERE generation IN ("
+    "SELECT unnest(%(inboxes)s::bigint[]) UNION SELECT generation FROM soloist.executions"
+    f" WHERE %(leases)s AND owner IS NULL AND generation IN ({_NAMED})"
+    ") ORDER BY generation, message_id"
+)
+_HISTORIES = (
+    "SELECT generation, events FROM soloist.history WHERE generation = ANY(%(histories)s::bigint[])"
+    " ORDER BY generation, sequence"
+)
+_ENDING = (
+    "SELECT DISTINCT generation FROM soloist.inbox WHERE terminates AND generation IN ("
+    "SELECT generation FROM soloist.instances"
+    " WHERE hub_id = %(hub_id)s AND instance_id = ANY(%(starts)s::text[]))"
+)
+# Its key is shared, so that it cannot be forgotten before this transaction ends.
+_HOSTS = (
+    "SELECT host_id, expires_at FROM soloist.hosts"
+    " WHERE host_id = ANY(%(hosts)s::bigint[]) AND hub_id = %(hub_id)s ORDER BY host_id"
+    " FOR KEY SHARE"
+)
+# Between drawing a generation and inserting it, no instance of that id may come and go: a purge
+# waits for the starts under way, and they for it.
+_DRAWING = "SELECT pg_advisory_xact_lock_shared(%(drawing)s, %(hub_id)s)"
+_PURGING = "SELECT pg_advisory_xact_lock(%(drawing)s, %(hub_id)s)"
+_DRAWING_KEY = 0x501016
+
+
+class Loader:
+    """Loads what groups of one hub want. ``time`` is the SQL expression of the current time."""
+
+    def __init__(self, hub_id: int, time: str, is_pooled: bool) -> None:
+        self._hub_id = hub_id
+        self._opening = ("BEGIN", *limits("SET LOCAL")) if is_pooled else ("BEGIN",)
+        self._facts = (
+            f"SELECT {time}, pg_current_xact_id()::text, ARRAY(SELECT"
+            " nextval('soloist.generations') FROM generate_series(1, %(drawn)s::int))"
+        )
+
+    async def begin(self, connection: Connection) -> None:
+        """Begin a transaction; inside a pipeline it costs no round trip."""
+        for statement in self._opening:
+            await connection.execute(statement)
+
+    async def lock(self, connection: Connection, generations: list[int]) -> None:
+        """Lock the executions of some generations, and nothing else."""
+        values = {"generations": generations, "ids": [], "parents": [], "hub_id": self._hub_id}
+        await connection.execute(_LOCK, values)
+
+    def ask(self, wanted: Wanted, also: list[int]) -> Request:
+        """Return what will be asked for ``wanted``; ``also`` is locked and not read."""
+        return Request(self._hub_id, self._facts, wanted, also)
+
+
+class Request:
+    """The statements of one load, sent inside a pipeline by :meth:`lock` and :meth:`read`, and
+    their answers, taken together by :meth:`loaded` when the pipeline is done."""
+
+    def __init__(self, hub_id: int, facts: str, wanted: Wanted, also: list[int]) -> None:
+        self._facts = facts
+        self._wanted = wanted
+        self._also = also
+        self._values = {
+            "hub_id": hub_id,
+            "ids": sorted(wanted.ids),
+            "generations": sorted(wanted.generations),
+            "parents": sorted(wanted.parents),
+            "whole": sorted(wanted.whole),
+            "inboxes": sorted(wanted.inboxes),
+            "histories": sorted(wanted.histories),
+            "starts": sorted(wanted.starts),
+            "hosts": sorted(wanted.hosts),
+            "leases": bool(wanted.hosts),
+            "drawing": _DRAWING_KEY,
+            "drawn": wanted.generations_drawn,
+        }
+        self._answers: dict[str, AsyncCursor[tuple[Any, ...]]] = {}
+
+    async def lock(self, connection: Connection) -> None:
+        """Lock what is named, in the order in which everybody does."""
+        wanted = self._wanted
+        if wanted.purges:
+            await connection.execute(_PURGING, self._values)
+        elif wanted.generations_drawn:
+            await connection.execute(_DRAWING, self._values)
+        if wanted.hosts:
+            self._answers["hosts"] = await connection.execute(_HOSTS, self._values)
+        named = [*self._values["generations"], *self._also]  # type: ignore[misc]
+        self._answers["locked"] = await connection.execute(
+            _LOCK, {**self._values, "generations": named}
+        )
+
+    async def read(self, connection: Connection) -> None:
+        """Read what was locked."""
+        wanted = self._wanted
+        self._answers["facts"] = await connection.execute(self._facts, self._values)
+        self._answers["rows"] = await connection.execute(_ROWS, self._values)
+        if wanted.inboxes or wanted.hosts:
+            self._answers["inboxes"] = await connection.execute(_INBOXES, self._values)
+        if wanted.histories:
+            self._answers["histories"] = await connection.execute(_HISTORIES, self._values)
+        if wanted.starts:
+            self._answers["ending"] = await connection.execute(_ENDING, self._values)
+
+    async def loaded(self) -> Loaded | None:
+        """Return what was read, ``None`` when a row appeared after the locks were given."""
+        locked = {row[0] for row in await self._answers["locked"].fetchall()}
+        rows = await self._answers["rows"].fetchall()
+        if any(row[0] not in locked for row in rows):
+            return None
+        now, transaction_id, generations = (await self._answers["facts"].fetchall())[0]
+        hosts = self._answers.get("hosts")
+        live = [] if hosts is None else await hosts.fetchall()
+        return Loaded(
+            now=now,
+            transaction_id=transaction_id,
+            rows=tuple(rows),
+            generations=tuple(generations),
+            live_hosts=frozenset(host_id for host_id, expires_at in live if expires_at > now),
+            ending=frozenset(row[0] for row in await self._all("ending")),
+            inboxes=await self._inboxes(rows),
+            histories=await self._histories(),
+        )
+
+    async def _all(self, name: str) -> list[tuple[Any, ...]]:
+        answer = self._answers.get(name)
+        return [] if answer is None else await answer.fetchall()
+
+    async def _inboxes(self, rows: list[tuple[Any, ...]]) -> dict[int, list[tuple[int, str]]]:
+        found: dict[int, list[tuple[int, str]]] = {each: [] for each in self._wanted.inboxes}
+        if self._wanted.hosts:
+            found.update({row[0]: [] for row in rows if row[11] is None})
+        for generation, message_id, event in await self._all("inboxes"):
+            found[generation].append((message_id, event))
+        return found
+
+    async def _histories(self) -> dict[int, list[str]]:
+        found: dict[int, list[str]] = {each: [] for each in self._wanted.histories}
+        for generation, events in await self._all("histories"):
+            found[generation].append(events)
+        return found
+
+
+def view_of(loaded: Loaded, wanted: Wanted, hub_id: int, home: int | None) -> View:
+    """Return fresh copies of what was read, to work on."""
+    return View(loaded, wanted, [_row(each) for each in loaded.rows], hub_id, home)
+
+
+def _row(columns: tuple[Any, ...]) -> Row:
+    return Row(
+        generation=columns[0],
+        instance_id=columns[1],
+        name=columns[2],
+        version=columns[3],
+        created_at=columns[4],
+        parent=parent_of(columns[5:9]),
+        execution_id=columns[9],
+        status=RuntimeStatus(columns[10]),
+        owner=columns[11],
+        epoch=columns[12],
+        due_at=columns[13],
+        updated_at=columns[14],
+        history_length=columns[15],
+        last_message_id=columns[16],
+        mail=columns[17],
+        is_whole=columns[18],
+        input=from_column(columns[19]),
+        custom_status=from_column(columns[20]),
+        output=from_column(columns[21]),
+        failure=columns[22],
+    )

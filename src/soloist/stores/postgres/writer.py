@@ -1,0 +1,431 @@
+"""The writer: commits operations in groups, over one connection.
+
+Rules of this file: while one transaction is under way, operations gather; then they all go into
+the next one. Nobody hears of a result before the commit that holds it. An operation that refuses (a
+domain error) before it has changed anything leaves its neighbours as they are; anything else that
+goes wrong undoes the group, and its operations are run again, one a transaction.
+
+When the answer to a COMMIT is lost with the connection, the database is asked what became of that
+transaction. A group of plain steps, which is one round trip, does not know its number, and its
+callers are told that nobody knows. When the database cannot be asked for long, ``lost_track`` is
+set: it may hold leases for this process of which nobody here knows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg import errors
+
+from soloist.core.instances import CommitReceipt
+from soloist.errors import InvalidRequest, Overloaded, SoloistError, StoreUnavailable
+from soloist.failpoints import reach
+from soloist.stores.postgres.commits import NOTHING_MOVED, EncodedOutcome, step_all
+from soloist.stores.postgres.connection import (
+    ANSWER_SECONDS,
+    Address,
+    Connection,
+    in_time,
+    unavailable,
+)
+from soloist.stores.postgres.flush import flush
+from soloist.stores.postgres.line import Line, is_lost
+from soloist.stores.postgres.load import Loader, view_of
+from soloist.stores.postgres.news import send_news
+from soloist.stores.postgres.view import View
+from soloist.stores.postgres.wanted import Missing, Wanted
+
+MAX_WAITING_OPERATIONS = 10_000
+MAX_GROUP_OPERATIONS = 500
+MAX_ATTEMPTS = 50
+"""How often a group is tried again because others were faster, before its callers are told."""
+
+RESOLVE_SECONDS = 10.0
+"""How long the database may be away before it can be asked about a lost commit."""
+
+T = TypeVar("T")
+
+# Others were faster: the same operations decide anew on what they left.
+_LOST_RACE = (
+    errors.UniqueViolation,
+    errors.SerializationFailure,
+    errors.DeadlockDetected,
+)
+_NOT_STORABLE = (errors.DataError, errors.ProgramLimitExceeded)
+
+
+class Change:
+    """An operation that sees rows first: ``want`` names them, ``run`` works on them."""
+
+    __slots__ = ("error", "future", "result", "run", "want")
+
+    def __init__(
+        self,
+        want: Callable[[Wanted], None],
+        run: Callable[[View], Any],
+        future: asyncio.Future[Any],
+    ) -> None:
+        self.want = want
+        self.run = run
+        self.future = future
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+
+class Step:
+    """A plain step, for the statement that carries out all of them."""
+
+    __slots__ = ("error", "future", "result", "step")
+
+    def __init__(self, step: EncodedOutcome, future: asyncio.Future[Any]) -> None:
+        self.step = step
+        self.future = future
+        self.result: CommitReceipt | None = None
+        self.error: BaseException | None = None
+
+
+class Solo:
+    """An operation that is a transaction of its own."""
+
+    __slots__ = ("error", "future", "result", "run")
+
+    def __init__(
+        self, run: Callable[[Connection], Awaitable[Any]], future: asyncio.Future[Any]
+    ) -> None:
+        self.run = run
+        self.future = future
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+
+Operation = Change | Step | Solo
+
+
+class _Again(Exception):
+    """A row appeared between the locks and the reading."""
+
+
+class Writer:
+    """Runs operations in groups. Belongs to one event loop.
+
+    ``transactions`` counts the commits. ``orphaned`` is told of results whose caller has gone
+    away. ``home`` returns the host of this process.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        orphaned: Callable[[Any], None],
+        home: Callable[[], int | None],
+        max_waiting: int = MAX_WAITING_OPERATIONS,
+    ) -> None:
+        self.transactions = 0
+        self._address = address
+        self._orphaned = orphaned
+        self._home = home
+        self._max_waiting = max_waiting
+        self._waiting: deque[Operation] = deque()
+        self._suspects: deque[Operation] = deque()
+        self._line = Line(address)
+        self._loader: Loader | None = None
+        self._hub_id = 0
+        self._wake = asyncio.Event()
+        self._turning: asyncio.Task[None] | None = None
+        self._is_open = False
+        self._is_committing = False
+        self._transaction_id: str | None = None
+        self.lost_track = False
+
+    def open(self, hub_id: int, time: str) -> None:
+        """Begin to work on a database that is prepared."""
+        self._hub_id = hub_id
+        self._loader = Loader(hub_id, time, self._address.is_pooled)
+        self._is_open = True
+        self._turning = asyncio.create_task(self._turn())
+
+    async def close(self) -> None:
+        """Finish what was asked for and close the connection."""
+        if not self._is_open:
+            return
+        self._is_open = False
+        self._wake.set()
+        assert self._turning is not None, "opening starts it"
+        await self._turning
+        await self._line.drop()
+
+    def change(self, want: Callable[[Wanted], None], run: Callable[[View], T]) -> asyncio.Future[T]:
+        """Queue an operation on rows; the future is done when its commit is durable.
+
+        Raises:
+            Overloaded: too many operations wait already.
+            StoreUnavailable: the store is not open.
+        """
+        return self._submit(Change(want, run, self._future()))
+
+    def step(self, step: EncodedOutcome) -> asyncio.Future[CommitReceipt | None]:
+        """Queue a plain step, likewise."""
+        return self._submit(Step(step, self._future()))
+
+    def solo(self, run: Callable[[Connection], Awaitable[T]]) -> asyncio.Future[T]:
+        """Queue an operation that makes its own transaction, likewise."""
+        return self._submit(Solo(run, self._future()))
+
+    def _future(self) -> asyncio.Future[Any]:
+        if not self._is_open:
+            raise StoreUnavailable(f"The {self._address.shown} is not open.")
+        if len(self._waiting) >= self._max_waiting:
+            raise Overloaded(
+                f"{self._max_waiting} writes to the task hub wait for the database already."
+                " Try again later."
+            )
+        return asyncio.get_running_loop().create_future()
+
+    def _submit(self, operation: Operation) -> asyncio.Future[Any]:
+        self._waiting.append(operation)
+        self._wake.set()
+        return operation.future
+
+    async def _turn(self) -> None:
+        """Run group after group until the store is closed and nothing waits."""
+        while True:
+            group = self._next_group()
+            if group:
+                await self._run(group)
+                continue
+            if not self._is_open:
+                return
+            self._wake.clear()
+            await self._wake.wait()
+
+    def _next_group(self) -> list[Operation]:
+        if self._suspects:
+            return [self._suspects.popleft()]
+        group: list[Operation] = []
+        stepping: set[int] = set()
+        while self._waiting and len(group) < MAX_GROUP_OPERATIONS:
+            operation = self._waiting[0]
+            if isinstance(operation, Solo):
+                return group or [self._waiting.popleft()]
+            if isinstance(operation, Step):
+                generation = operation.step.outcome.generation
+                if generation in stepping:
+                    break
+                stepping.add(generation)
+            group.append(self._waiting.popleft())
+        return group
+
+    async def _run(self, group: list[Operation]) -> None:
+        """Run a group to its end, and tell everyone what came of it."""
+        try:
+            error = await self._outcome_of(group)
+        except psycopg.Error as caught:
+            error = self._told(caught)
+        except Exception as caught:  # noqa: BLE001  # it belongs to whoever asked
+            if len(group) > 1:
+                self._suspects.extend(group)  # one is guilty: from here on each for itself
+                return
+            error = caught
+        for operation in group:
+            _tell(operation, error or operation.error, self._orphaned)
+
+    async def _outcome_of(self, group: list[Operation]) -> BaseException | None:
+        """Commit a group, however often others are faster; return what all are told."""
+        wanted = _wanted_by(group)
+        is_fresh = not self._line.is_up
+        for _ in range(MAX_ATTEMPTS):
+            connection = await self._line.connection()
+            try:
+                reach("commit.before")
+                await in_time(self._attempt(connection, group, wanted), ANSWER_SECONDS)
+            except Missing as missing:
+                missing.widen(wanted)
+                await self._roll_back(connection)
+            except (_Again, *_LOST_RACE):
+                await self._roll_back(connection)
+            except _NOT_STORABLE:
+                await self._roll_back(connection)
+                raise
+            except psycopg.Error as error:
+                if not is_lost(connection, error):
+                    await self._roll_back(connection)
+                    raise
+                await self._line.drop()
+                if self._is_committing:
+                    return await self._resolve(error)
+                if is_fresh:
+                    raise
+                is_fresh = True  # it had gone away long before; nothing was sent that counts
+            except BaseException:
+                await self._roll_back(connection)
+                raise
+            else:
+                reach("commit.durable")
+                return None
+        return StoreUnavailable(
+            f"{MAX_ATTEMPTS} times others changed the same instances first. Try again."
+        )
+
+    async def _attempt(
+        self, connection: Connection, group: list[Operation], wanted: Wanted
+    ) -> None:
+        self._is_committing = False
+        self._transaction_id = None
+        first = group[0]
+        if isinstance(first, Solo):
+            await self._alone(connection, first)
+            return
+        steps = [each for each in group if isinstance(each, Step)]
+        changes = [each for each in group if isinstance(each, Change)]
+        if changes:
+            await self._change(connection, steps, changes, wanted)
+        else:
+            await self._step(connection, steps)
+
+    async def _alone(self, connection: Connection, operation: Solo) -> None:
+        """Commit an operation that speaks SQL itself."""
+        assert self._loader is not None, "opening makes it"
+        async with connection.pipeline():
+            await self._loader.begin(connection)
+            operation.result = await operation.run(connection)
+            number = await connection.execute("SELECT pg_current_xact_id_if_assigned()::text")
+        row = await number.fetchone()
+        self._transaction_id = None if row is None else row[0]
+        reach("commit.written")
+        await self._commit(connection)
+
+    async def _step(self, connection: Connection, steps: list[Step]) -> None:
+        """Commit plain steps alone, in one round trip."""
+        assert self._loader is not None, "opening makes it"
+        async with connection.pipeline():
+            await self._loader.begin(connection)
+            await self._loader.lock(connection, _generations(steps))
+            stepped = await step_all(connection, [each.step for each in steps])
+            reach("commit.written")
+            await self._commit(connection)
+        _note_steps(steps, await stepped.fetchall())
+
+    async def _change(
+        self, connection: Connection, steps: list[Step], changes: list[Change], wanted: Wanted
+    ) -> None:
+        """Commit operations that see rows first, and with them plain steps: in two round trips."""
+        assert self._loader is not None, "opening makes it"
+        request = self._loader.ask(wanted, _generations(steps))
+        async with connection.pipeline():
+            await self._loader.begin(connection)
+            await request.lock(connection)
+            stepped = await step_all(connection, [each.step for each in steps]) if steps else None
+            await request.read(connection)
+        if stepped is not None:
+            _note_steps(steps, await stepped.fetchall())
+        loaded = await request.loaded()
+        if loaded is None:
+            raise _Again
+        view = view_of(loaded, wanted, self._hub_id, self._home())
+        for operation in changes:
+            _run_one(operation, view)
+        if not view.changes and not steps:
+            await connection.execute("ROLLBACK")
+            return
+        self._transaction_id = loaded.transaction_id
+        async with connection.pipeline():
+            await flush(connection, view)
+            await send_news(connection, view)
+            reach("commit.written")
+            await self._commit(connection)
+
+    async def _commit(self, connection: Connection) -> None:
+        self._is_committing = True
+        await connection.execute("COMMIT")
+        self.transactions += 1
+
+    async def _resolve(self, error: psycopg.Error) -> BaseException | None:
+        """Find out what became of a transaction whose COMMIT nobody answered."""
+        told = self._told(error)
+        if self._transaction_id is None:
+            return told
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + RESOLVE_SECONDS
+        while loop.time() < deadline:
+            try:
+                status = await in_time(self._status_of(self._transaction_id), ANSWER_SECONDS)
+            except psycopg.Error:
+                await self._line.drop()
+                status = "unknown"
+            if status == "committed":
+                return None
+            if status == "aborted" or status is None:
+                return told
+            await self._line.pause()
+        self.lost_track = True
+        return StoreUnavailable(
+            f"The {self._address.shown} went away in the middle of a commit, and it is unknown"
+            " whether that was done. Look before you ask again."
+        )
+
+    async def _status_of(self, transaction_id: str) -> str | None:
+        connection = await self._line.connection()
+        found = await connection.execute("SELECT pg_xact_status(%s::xid8)", (transaction_id,))
+        row = await found.fetchone()
+        return None if row is None else row[0]
+
+    async def _roll_back(self, connection: Connection) -> None:
+        """End a transaction that came to nothing; a connection that cannot is given up."""
+        try:
+            await in_time(connection.execute("ROLLBACK"), ANSWER_SECONDS)
+        except psycopg.Error:
+            await self._line.drop()
+
+    def _told(self, error: psycopg.Error) -> SoloistError:
+        told: SoloistError
+        if isinstance(error, _NOT_STORABLE):
+            told = InvalidRequest(f"The database cannot hold this: {str(error).splitlines()[0]}.")
+        else:
+            told = unavailable(self._address, error)
+        told.__cause__ = error
+        return told
+
+
+def _wanted_by(group: list[Operation]) -> Wanted:
+    wanted = Wanted()
+    for operation in group:
+        if isinstance(operation, Change):
+            operation.want(wanted)
+    return wanted
+
+
+def _generations(steps: list[Step]) -> list[int]:
+    return [each.step.outcome.generation for each in steps]
+
+
+def _note_steps(steps: list[Step], stepped: list[tuple[int]]) -> None:
+    done = {row[0] for row in stepped}
+    for each in steps:
+        each.result = NOTHING_MOVED if each.step.outcome.generation in done else None
+
+
+def _run_one(operation: Change, view: View) -> None:
+    operation.error = None
+    changes = view.changes
+    try:
+        operation.result = operation.run(view)
+    except SoloistError as refusal:
+        if view.changes != changes:
+            raise
+        operation.error = refusal
+
+
+def _tell(
+    operation: Operation, error: BaseException | None, orphaned: Callable[[Any], None]
+) -> None:
+    future = operation.future
+    if future.done():  # its caller was cancelled meanwhile
+        if error is None:
+            orphaned(operation.result)
+    elif error is None:
+        future.set_result(operation.result)
+    else:
+        future.set_exception(error)
