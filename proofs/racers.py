@@ -36,6 +36,9 @@ from soloist.webapi import BASE_PATH
 GENTLE = "gentle"
 """Ids that begin so are only started by the rule ``fail``, and end by themselves."""
 
+ODD = "odd:"
+"""What a racer prints before an answer that it cannot explain."""
+
 _ALREADY = "already exists"
 _HTTP_SECONDS = 60.0
 _CHILD_SECONDS = 60
@@ -54,7 +57,7 @@ class Orders(msgspec.Struct, frozen=True, kw_only=True):
     store: str
     app_dir: str
     task_hub: str
-    unhappy_is_expected: bool = False
+    is_stormy: bool = False
     seconds: float | None = None
 
 
@@ -104,9 +107,9 @@ class Racer:
             try:
                 answered = await call(operation)
             except (httpx.HTTPError, StoreUnavailable, Overloaded) as error:
-                if not self._orders.unhappy_is_expected:
-                    print(f"{operation.door}: {type(error).__name__} {error}", flush=True)
                 answered = operation
+                if not self._orders.is_stormy:
+                    self._odd(operation, f"{type(error).__name__} {error}")
                 await asyncio.sleep(0.05)  # whoever is away is not asked at once again
             self._write_down(answered)
 
@@ -256,7 +259,8 @@ class Racer:
         return self._odd(operation, f"{answer.status_code} {answer.text[:300]}")
 
     def _odd(self, operation: Operation, text: str) -> Operation:
-        print(f"ODD {operation.door or operation.kind} {operation.instance_id}: {text}", flush=True)
+        shown = text.replace("\n", " ")
+        print(f"{ODD} {operation.door or operation.kind} {operation.instance_id}: {shown}")
         return operation
 
     # -- everything but starts ------------------------------------------------------------------
