@@ -1,4 +1,8 @@
-"""A host to measure: SQLite with ``synchronous=FULL``, the app in its worker process."""
+"""A host to measure: everything durable, the app in its worker process.
+
+Its hub is in SQLite with ``synchronous=FULL`` or, with the option ``--postgres``, in a server of its
+own with ``fsync`` and ``synchronous_commit`` on.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +11,12 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
+from proofs.postgres import PostgresServer
 from soloist.app import Host, HostOptions, open_host
 from soloist.cli.start import SWITCH_SECONDS
 from soloist.core.instances import InstanceRecord
@@ -19,6 +24,7 @@ from soloist.core.status import RuntimeStatus
 from soloist.telemetry import configure_logging
 
 APP = Path(__file__).parent / "app"
+POSTGRES = "--postgres"
 _PATIENCE_SECONDS = 300.0
 
 
@@ -26,14 +32,23 @@ _PATIENCE_SECONDS = 300.0
 async def measured_host(workers: int = 1) -> AsyncIterator[Host]:
     """Run a host on a fresh hub in the working directory's file system."""
     configure_logging("error")
-    with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix=".benchmark-") as folder:
-        host = await open_host(
-            HostOptions(app_dir=APP, store_url=str(Path(folder) / "hub.db"), workers=workers)
-        )
+    with store_to_measure() as url:
+        host = await open_host(HostOptions(app_dir=APP, store_url=url, workers=workers))
         try:
             yield host
         finally:
             await host.close()
+
+
+@contextmanager
+def store_to_measure() -> Iterator[str]:
+    """Make a place for a hub, on a disk rather than in memory, and give its URL."""
+    if POSTGRES in sys.argv:
+        with PostgresServer() as server:
+            yield server.create_database()
+        return
+    with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix=".benchmark-") as folder:
+        yield str(Path(folder) / "hub.db")
 
 
 async def run_to_end(

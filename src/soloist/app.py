@@ -15,8 +15,9 @@ from urllib.parse import unquote
 
 import msgspec
 from starlette.applications import Starlette
-from starlette.routing import Mount
+from starlette.routing import Mount, Route
 
+from soloist import __version__
 from soloist.client import DEFAULT_MAX_PAYLOAD_BYTES, Client
 from soloist.contracts.clock import Clock, SystemClock
 from soloist.contracts.store import Store
@@ -38,7 +39,8 @@ from soloist.functions.keys import ensure_keys, presented_key
 from soloist.functions.localsettings import LocalSettings, merged, read_local_settings
 from soloist.functions.processes import child_environment, find_python, process_links
 from soloist.functions.workers import WorkerPool
-from soloist.stores import store_at
+from soloist.stores import DEFAULT_LEASE_SECONDS, store_at
+from soloist.telemetry import logger
 from soloist.webapi import (
     Access,
     AccessRequest,
@@ -48,8 +50,11 @@ from soloist.webapi import (
     Management,
     ManagementApp,
     ManagementRoute,
+    health_routes,
 )
 from soloist.wire import Load
+
+_log = logger(__name__)
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 7071
@@ -81,6 +86,7 @@ class HostOptions(msgspec.Struct, frozen=True, kw_only=True):
     enforces_keys: bool | None = None
     skips_unsupported: bool = False
     in_process: bool = False
+    lease_seconds: float = DEFAULT_LEASE_SECONDS
     max_payload_bytes: int = DEFAULT_MAX_PAYLOAD_BYTES
 
 
@@ -226,12 +232,14 @@ async def _opened_host(
     options: HostOptions, files: AppFiles, origin: str, opened: AsyncExitStack
 ) -> Host:
     """Put the host together; whatever has to be closed again is on ``opened`` until it is whole."""
-    clock = SystemClock()
     host_json = files.host_json
     url = options.store_url or default_store_url(files.app_dir)
     task_hub = options.task_hub or host_json.hub_name
-    store = store_at(url, task_hub=task_hub, clock=clock)
+    store = store_at(
+        url, task_hub=task_hub, clock=SystemClock(), lease_seconds=options.lease_seconds
+    )
     await store.open()
+    clock = store.clock
     opened.push_async_callback(store.close)
     keys = await _keys(options, store, clock)
     opened.push_async_callback(keys.close)
@@ -248,8 +256,8 @@ async def _opened_host(
         skip_unsupported=options.skips_unsupported,
     )
     await keys.draw(store, clock, catalogue.http)
-    engine = _engine(options, files, store, clock, workers, catalogue, opened)
-    client = _client(options, files, store, clock, engine, catalogue)
+    engine = _engine(options, files, store, workers, catalogue, origin, opened)
+    client = _client(options, files, store, engine, catalogue)
     links = Links(task_hub=task_hub, connection=connection, system_key=keys.system_key)
     management = Management(client, links, max_body_bytes=options.max_payload_bytes)
     workers.answer_clients(LocalDoor(management, origin=origin).management)
@@ -261,8 +269,12 @@ async def _opened_host(
         limits=http_limits(host_json),
         is_forwarded=host_json.use_forwarded_host,
     )
-    web = _web(files, management, _authorise(keys, links), triggers)
+    web = _web(
+        files, management, _authorise(keys, links), triggers, _health(client, catalogue, task_hub)
+    )
+    opened.push_async_callback(engine.stop)
     await engine.start()
+    await _tell_durability(store)
     keys.keep_up(store, clock)
     return Host(
         files=files,
@@ -282,34 +294,42 @@ def _engine(
     options: HostOptions,
     files: AppFiles,
     store: Store,
-    clock: Clock,
     workers: WorkerPool,
     catalogue: Catalogue,
+    origin: str,
     opened: AsyncExitStack,
 ) -> Engine:
     host_json = files.host_json
     http = DurableHttp(
-        clock,
+        store.clock,
         default_sleep_seconds=host_json.async_request_sleep_seconds,
         max_payload_bytes=options.max_payload_bytes,
     )
     opened.push_async_callback(http.close)
     executor = AppExecutor(workers, http, timeout_seconds=host_json.function_timeout_seconds)
     settings = _engine_settings(options, host_json)
-    return Engine(store, clock, executor, settings, name=_host_name(), timers=catalogue.timers)
+    return Engine(
+        store,
+        store.clock,
+        executor,
+        settings,
+        name=_host_name(),
+        address=origin,
+        version=__version__,
+        timers=catalogue.timers,
+    )
 
 
 def _client(
     options: HostOptions,
     files: AppFiles,
     store: Store,
-    clock: Clock,
     engine: Engine,
     catalogue: Catalogue,
 ) -> Client:
     return Client(
         store,
-        clock,
+        store.clock,
         wakeups=engine,
         orchestrators=catalogue.orchestrators,
         entities=catalogue.entities,
@@ -345,7 +365,11 @@ def _authorise(keys: KeyCabinet, links: Links) -> Authorise:
 
 
 def _web(
-    files: AppFiles, management: Management, authorise: Authorise, triggers: HttpTriggers
+    files: AppFiles,
+    management: Management,
+    authorise: Authorise,
+    triggers: HttpTriggers,
+    health: list[Route],
 ) -> Starlette:
     """Return the HTTP faces side by side: the management API in front of the app's own routes."""
     door = ManagementApp(
@@ -354,9 +378,22 @@ def _web(
         trusts_forwarded_host=files.host_json.use_forwarded_host,
     )
     return Starlette(
-        routes=[ManagementRoute(door), Mount("/", app=triggers)],
+        routes=[ManagementRoute(door), *health, Mount("/", app=triggers)],
         middleware=web_middleware(files.host_json, files.local_settings),
     )
+
+
+def _health(client: Client, catalogue: Catalogue, task_hub: str) -> list[Route]:
+    """Return the routes of health that the app has not taken for itself."""
+    routes = health_routes(client, task_hub)
+    return [each for each in routes if not catalogue.routes.claims(each.path.strip("/"))]
+
+
+async def _tell_durability(store: Store) -> None:
+    """Say in the log what the store promises, loudly where that is less than users expect."""
+    durability = await store.durability()
+    tell = _log.info if durability.survives_crash else _log.warning
+    tell("durability", guarantee=durability.text)
 
 
 def _worker_pool(options: HostOptions, files: AppFiles, client_binding: str) -> WorkerPool:
@@ -389,6 +426,7 @@ def _activity_concurrency(host_json: HostJson) -> int:
 def _engine_settings(options: HostOptions, host_json: HostJson) -> EngineSettings:
     defaults = EngineSettings()
     return EngineSettings(
+        renew_seconds=min(defaults.renew_seconds, options.lease_seconds / 4),
         max_concurrent_activities=_activity_concurrency(host_json),
         max_concurrent_episodes=(
             host_json.max_concurrent_orchestrator_functions or defaults.max_concurrent_episodes

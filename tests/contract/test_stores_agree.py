@@ -346,7 +346,7 @@ class Pair:
         if self._numbers is None:
             assert answers[0] == answers[1]
         else:
-            assert self._numbers.same(*answers, kind), answers
+            assert self._numbers.same(answers[0], answers[1], kind), answers
             assert self._numbers.are_in_order()
         return None if isinstance(answers[0], _Refusal) else answers[0]
 

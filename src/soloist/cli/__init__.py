@@ -6,6 +6,7 @@ import click
 
 from soloist import __version__
 from soloist.cli.entities import entities
+from soloist.cli.hosts import hosts
 from soloist.cli.instances import instances
 from soloist.cli.keys import keys
 from soloist.cli.start import start
@@ -20,4 +21,5 @@ def main() -> None:
 main.add_command(start)
 main.add_command(instances)
 main.add_command(entities)
+main.add_command(hosts)
 main.add_command(keys)

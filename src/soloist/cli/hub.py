@@ -92,4 +92,4 @@ async def opened_client(
 ) -> AsyncIterator[Client]:
     """Open a client of the hub."""
     async with opened_store(app_dir, store_url, task_hub) as store:
-        yield Client(store, SystemClock())
+        yield Client(store, store.clock)

@@ -34,6 +34,7 @@ from soloist.client import DEFAULT_MAX_PAYLOAD_BYTES
 from soloist.core.policy import StartPolicy
 from soloist.engine import DrainProgress
 from soloist.errors import AppLoadFailed, SettingsError
+from soloist.stores import DEFAULT_LEASE_SECONDS, shown_url
 from soloist.telemetry import DEFAULT_LEVEL, LEVELS, configure_logging
 from soloist.webapi import BASE_PATH
 
@@ -82,6 +83,12 @@ _INTERRUPTED = 130
     type=click.FloatRange(min=0),
     help="How long a stop waits for activities."
     f" [default: {DEFAULT_DRAIN_SECONDS:g}, or 0 if host.json has useGracefulShutdown false]",
+)
+@click.option(
+    "--lease-seconds",
+    type=click.FloatRange(min=0.5, max=3600),
+    default=DEFAULT_LEASE_SECONDS,
+    help="After how long of silence other hosts take over what this one holds.",
 )
 @click.option(
     "--log-level", type=click.Choice(LEVELS), help=f"[default: host.json, else {DEFAULT_LEVEL}]"
@@ -256,7 +263,7 @@ def _host_in_url(host: str) -> str:
 def _announce(host: Host, origin: str, address: str, *, is_new: bool) -> None:
     """Print the functions with their URLs, as ``func start`` does, and where the hub lies."""
     click.echo(
-        f"\nTask hub '{host.task_hub}' {'is made' if is_new else 'lies'} in {host.store_url}"
+        f"\nTask hub '{host.task_hub}' {'is made' if is_new else 'lies'} in {shown_url(host.store_url)}"
     )
     for warning in (*host.catalogue.warnings, *_loaded_warnings(host)):
         click.secho(f"warning: {warning}", fg="yellow", err=True)
@@ -276,7 +283,7 @@ def _announce(host: Host, origin: str, address: str, *, is_new: bool) -> None:
         click.secho("    none: the app declares no functions", fg="yellow")
     click.echo(f"\nManagement API: {origin}{BASE_PATH}")
     if host.keys.is_enforced:
-        where = f"--app {host.files.app_dir} --store {host.store_url}"
+        where = f"--app {host.files.app_dir} --store {shown_url(host.store_url)}"
         click.echo(f"Access keys are asked for; 'soloist keys list {where}' prints them.")
     elif not is_loopback(address):
         click.secho("warning: bound off loopback without access keys.", fg="yellow", err=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from soloist.client.base import Functions
 from soloist.client.checks import DEFAULT_MAX_PAYLOAD_BYTES, MAX_NAME_LENGTH
 from soloist.client.entities import Entity, EntityPage, EntityQuery
-from soloist.client.instances import InstanceVerbs
+from soloist.client.hub import HubVerbs
 
 __all__ = [
     "DEFAULT_MAX_PAYLOAD_BYTES",
@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 
-class Client(InstanceVerbs):
+class Client(HubVerbs):
     """One task hub, as its callers see it.
 
     Without ``orchestrators`` any function name is accepted, as by a client that runs apart from

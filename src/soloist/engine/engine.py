@@ -55,6 +55,8 @@ class Engine:
         settings: EngineSettings | None = None,
         *,
         name: str = "host",
+        address: str = "",
+        version: str = "",
         timers: Mapping[str, TimerTrigger] | None = None,
     ) -> None:
         self._store = store
@@ -62,6 +64,8 @@ class Engine:
         self._executor = executor
         self._settings = settings or EngineSettings()
         self._name = name
+        self._address = address
+        self._version = version
         self._timers = dict(timers or {})
         self._host_id: int | None = None
         self._activities = self._pool(self._settings.max_concurrent_activities)
@@ -109,12 +113,21 @@ class Engine:
         Raises:
             HubInUse: another host runs this hub.
         """
-        self._host_id = await self._store.join(self._name)
+        self._store.on_news(self._look_around.set)
+        self._host_id = await self._join()
         await self._declare_timers()
         self._loops = [
             asyncio.create_task(self._forever(self._lease_once)),
             asyncio.create_task(self._forever(self._renew_once)),
         ]
+
+    async def _join(self) -> int:
+        return await self._store.join(
+            self._name,
+            address=self._address,
+            version=self._version,
+            app_version=self._settings.versions.version,
+        )
 
     async def _declare_timers(self) -> None:
         """Bring the timers of the app into being, or tell their keepers that a host came up."""
@@ -138,12 +151,15 @@ class Engine:
         What is not finished then is run again by the next host. ``report`` is called about once a
         second while there is something to wait for.
         """
+        if self._is_draining:
+            return
         self._is_draining = True
         time_is_up = asyncio.Event()
         patience = timedelta(seconds=max(drain_seconds, self._settings.retry_seconds))
         alarm = self._clock.call_at(self._clock.now() + patience, time_is_up.set)
         try:
-            await self._cancel([*self._loops, *self._returns])
+            # Not the renewing: what is held while it drains must not be taken over.
+            await self._cancel([*self._loops[:1], *self._returns])
             ended = asyncio.Event()
             self._activities.stop_taking(ended.set)
             self._http_calls.stop_taking(lambda: None)
@@ -481,7 +497,7 @@ class Engine:
             _log.warning("this host was considered gone; it joins again", host=self._name)
             for session in self._sessions.values():
                 session.abandon()
-            self._host_id = await self._store.join(self._name)
+            self._host_id = await self._join()
 
     async def _wait(self, event: asyncio.Event, seconds: float) -> None:
         """Return when the event is set or the time is over."""

@@ -49,6 +49,10 @@ class RouteTable:
                 key = tuple(literal.casefold() for literal in literals if literal is not None)
                 self._literal.setdefault(key, []).append(route)
 
+    def claims(self, *segments: str) -> bool:
+        """Whether a route names exactly that path, without parameters."""
+        return tuple(each.casefold() for each in segments) in self._literal
+
     def match(self, method: str, raw_path: str) -> RouteMatch | None:
         """Return who answers ``raw_path`` (still percent-encoded), ``None`` if nobody does."""
         path = split_path(raw_path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from soloist.contracts.clock import Clock
 from soloist.contracts.store import Store
@@ -12,7 +12,14 @@ from soloist.stores.memory import MemoryStore
 from soloist.stores.memory_state import MemoryState
 from soloist.stores.sqlite import SqliteStore
 
-__all__ = ["DEFAULT_LEASE_SECONDS", "MemoryState", "MemoryStore", "SqliteStore", "store_at"]
+__all__ = [
+    "DEFAULT_LEASE_SECONDS",
+    "MemoryState",
+    "MemoryStore",
+    "SqliteStore",
+    "shown_url",
+    "store_at",
+]
 
 DEFAULT_LEASE_SECONDS = 30.0
 
@@ -40,6 +47,20 @@ def store_at(
             MemoryState(), task_hub=task_hub, clock=clock, lease_seconds=lease_seconds
         )
     return SqliteStore(_path_in(url), task_hub=task_hub, clock=clock, lease_seconds=lease_seconds)
+
+
+def shown_url(url: str) -> str:
+    """Return a store URL for people, without its password."""
+    if not url.lower().startswith(_POSTGRES):
+        return url
+    parts = urlsplit(url)
+    user, _, place = parts.netloc.rpartition("@")
+    name = user.split(":", 1)[0]
+    return (
+        f"{parts.scheme}://{name}@{place}{parts.path}"
+        if name
+        else f"{parts.scheme}://{place}{parts.path}"
+    )
 
 
 def _postgres(url: str, task_hub: str, lease_seconds: float) -> Store:

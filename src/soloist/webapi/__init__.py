@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from soloist.webapi.access import Access, AccessRequest, Authorise
 from soloist.webapi.asgi import ManagementApp, ManagementRoute
+from soloist.webapi.health import LIVE_PATH, READY_PATH, health_routes
 from soloist.webapi.links import BASE_PATH, Links
 from soloist.webapi.local import LocalDoor
 from soloist.webapi.management import Management
 
 __all__ = [
     "BASE_PATH",
+    "LIVE_PATH",
+    "READY_PATH",
     "Access",
     "AccessRequest",
     "Authorise",
@@ -23,4 +26,5 @@ __all__ = [
     "Management",
     "ManagementApp",
     "ManagementRoute",
+    "health_routes",
 ]
