@@ -1,7 +1,6 @@
 """Start a host in unusual circumstances, or with a bug planted in it.
 
-    python -m proofs.launcher --lease-seconds 2 --clock-seconds 7200 --plant check_then_insert \\
-        -- start APP_DIR ...
+python -m proofs.launcher --clock-seconds 7200 --plant check-then-insert -- start APP_DIR ...
 """
 
 from __future__ import annotations
@@ -11,31 +10,11 @@ import random
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import Any
 
-import msgspec
-
-import soloist.app
 import soloist.contracts.clock
-from proofs.host_plants import PLANTS
+from proofs import plants
 from soloist.cli import main as soloist_main
-
-RENEWALS_PER_LEASE = 3
-
-
-def short_leases(seconds: float) -> None:
-    """Give leases that long, renewed in time."""
-    make_settings = soloist.app._engine_settings
-
-    def settings(*arguments: Any) -> Any:
-        return msgspec.structs.replace(
-            make_settings(*arguments), renew_seconds=seconds / RENEWALS_PER_LEASE
-        )
-
-    app: Any = soloist.app
-    app._engine_settings = settings
-    app.store_at = partial(app.store_at, lease_seconds=seconds)
 
 
 def wrong_clock(offset_seconds: float, jump_seconds: float, seed: int) -> None:
@@ -61,16 +40,12 @@ def main(arguments: Sequence[str]) -> None:
     """Set the circumstances and run the rest as ``soloist`` does."""
     own, rest = arguments[: arguments.index("--")], arguments[arguments.index("--") + 1 :]
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--plant", choices=sorted(PLANTS), action="append", default=[])
-    parser.add_argument("--lease-seconds", type=float)
+    parser.add_argument("--plant", choices=sorted(plants.PLANTS))
     parser.add_argument("--clock-seconds", type=float, default=0.0)
     parser.add_argument("--clock-jump-seconds", type=float, default=0.0)
     parser.add_argument("--seed", type=int, default=1)
     circumstances = parser.parse_args(own)
-    for plant in circumstances.plant:
-        PLANTS[plant]()
-    if circumstances.lease_seconds is not None:
-        short_leases(circumstances.lease_seconds)
+    plants.apply(circumstances.plant)
     if circumstances.clock_seconds or circumstances.clock_jump_seconds:
         wrong_clock(
             circumstances.clock_seconds, circumstances.clock_jump_seconds, circumstances.seed

@@ -83,6 +83,30 @@ def _passes_over_missed() -> None:
     taken_up_before = replace(timers, "taken_up", taken_up)
 
 
+@plant("check-then-insert", "Of concurrent starts of one id exactly one is created.")
+def _check_then_insert() -> None:
+    from soloist.core.policy import StartDecision, StartPolicy, decide_start
+    from soloist.stores import SqliteStore
+    from soloist.stores.postgres import PostgresStore
+
+    def hasty(start: Any) -> Any:
+        async def look_first(self: Any, request: Any, host_id: int | None) -> Any:
+            found = await self.read(request.instance_id)
+            decision = decide_start(
+                request.policy,
+                existing=None if found is None else found.status,
+                same_function=found is not None and found.name == request.name,
+            )
+            if decision in (StartDecision.CREATE, StartDecision.REPLACE):
+                request = msgspec.structs.replace(request, policy=StartPolicy.REPLACE)
+            return await start(self, request, host_id)
+
+        return look_first
+
+    for store in (SqliteStore, PostgresStore):
+        replace(store, "start", hasty(store.start))
+
+
 # -- the memory store ----------------------------------------------------------------------------
 
 
@@ -268,6 +292,32 @@ def _consumes_later() -> None:
 
     consume_before = replace(commits, "_consume", lambda connection, outcome: None)
     commit_before = replace(store.SqliteStore, "commit", commit)
+
+
+# -- the PostgreSQL store ------------------------------------------------------------------------
+
+
+@plant("postgres-no-fence", "A commit without the live lease changes nothing (PostgreSQL).")
+def _postgres_no_fence() -> None:
+    from soloist.stores.postgres import PostgresStore
+
+    find = (
+        "SELECT execution_id, epoch, history_length FROM soloist.executions WHERE generation = %s"
+    )
+
+    async def commit(self: Any, outcome: Any, host_id: int | None = None) -> Any:
+        async def held_now(connection: Any) -> Any:
+            return await (await connection.execute(find, (outcome.generation,))).fetchone()
+
+        row = await self._readers.run(held_now)
+        if row is not None:
+            execution_id, epoch, history_length = row
+            outcome = msgspec.structs.replace(
+                outcome, execution_id=execution_id, epoch=epoch, history_length=history_length
+            )
+        return await commit_before(self, outcome, host_id)
+
+    commit_before = replace(PostgresStore, "commit", commit)
 
 
 def main() -> None:

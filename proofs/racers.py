@@ -36,16 +36,25 @@ from soloist.webapi import BASE_PATH
 GENTLE = "gentle"
 """Ids that begin so are only started by the rule ``fail``, and end by themselves."""
 
+OWN = "own"
+"""Ids that begin so are started once each."""
+
 ODD = "odd:"
 """What a racer prints before an answer that it cannot explain."""
 
+_QUICK = ("management", "hasty", "library")
 _ALREADY = "already exists"
 _HTTP_SECONDS = 60.0
 _CHILD_SECONDS = 60
 
 
 class Orders(msgspec.Struct, frozen=True, kw_only=True):
-    """What one racer is to do. ``doors`` are the names of ways in, with their shares."""
+    """What one racer is to do.
+
+    ``doors`` are the names of ways in, with their shares. ``own_share`` of the starts are of ids
+    that nobody else starts. It races until ``starts`` are made or the file ``until`` is there.
+    When it ``is_stormy``, no answer, or to be put off, is to be expected.
+    """
 
     name: str
     seed: int
@@ -57,8 +66,9 @@ class Orders(msgspec.Struct, frozen=True, kw_only=True):
     store: str
     app_dir: str
     task_hub: str
+    until: str
+    own_share: float = 0.0
     is_stormy: bool = False
-    seconds: float | None = None
 
 
 class Racer:
@@ -69,7 +79,7 @@ class Racer:
         self._random = random.Random(orders.seed)
         self._answers = answers.open("wb", buffering=0)
         self._count = 0
-        self._deadline = time.monotonic() + orders.seconds if orders.seconds else None
+        self._until = Path(orders.until)
         self._client: Client
         self._http: httpx.AsyncClient
         self._doors: dict[str, Callable[[Operation], Awaitable[Operation]]] = {
@@ -99,11 +109,8 @@ class Racer:
 
     async def _race(self) -> None:
         while self._goes_on():
-            instance_id = self._random.choice(self._orders.ids)
-            kind = self._kind(instance_id)
-            self._count += kind is Kind.START
-            operation = self._drawn(instance_id, kind)
-            call = self._doors[operation.door] if kind is Kind.START else self._steer
+            operation = self._drawn()
+            call = self._doors[operation.door] if operation.kind is Kind.START else self._steer
             try:
                 answered = await call(operation)
             except (httpx.HTTPError, StoreUnavailable, Overloaded) as error:
@@ -114,8 +121,7 @@ class Racer:
             self._write_down(answered)
 
     def _goes_on(self) -> bool:
-        is_late = self._deadline is not None and time.monotonic() > self._deadline
-        return self._count < self._orders.starts and not is_late
+        return self._count < self._orders.starts and not self._until.exists()
 
     def _kind(self, instance_id: str) -> Kind:
         if instance_id.startswith(GENTLE):
@@ -123,31 +129,51 @@ class Racer:
         kinds = (Kind.START, Kind.READ, Kind.TERMINATE, Kind.PURGE)
         return self._random.choices(kinds, (20, 1, 1, 2))[0]
 
-    def _drawn(self, instance_id: str, kind: Kind) -> Operation:
-        is_gentle = instance_id.startswith(GENTLE)
-        doors = self._orders.doors
-        door = self._random.choices(list(doors), list(doors.values()))[0]
-        takes_policy = door in ("management", "library", "cli") and not is_gentle
+    def _drawn(self) -> Operation:
+        """Draw what to do next."""
+        is_own = self._random.random() < self._orders.own_share
+        instance_id = OWN if is_own else self._random.choice(self._orders.ids)
+        kind = Kind.START if is_own else self._kind(instance_id)
+        token = door = ""
+        if kind is Kind.START:
+            self._count += 1
+            token = f"{self._orders.name}-{self._count}"
+            door = self._door(is_own)
+        is_wild = not is_own and not instance_id.startswith(GENTLE)
+        takes_policy = is_wild and door in ("management", "library", "cli")
         policies = (StartPolicy.FAIL, StartPolicy.RETURN, StartPolicy.NEVER, StartPolicy.REPLACE)
         policy = self._random.choices(policies, (8, 4, 3, 1))[0] if takes_policy else policies[0]
         return Operation(
-            instance_id=instance_id,
+            instance_id=f"{OWN}-{token}" if is_own else instance_id,
             kind=kind,
             outcome=Outcome.UNKNOWN,
             invoked_at=time.monotonic_ns(),
             answered_at=None,
-            token=f"{self._orders.name}-{self._count}" if kind is Kind.START else "",
-            name="Work" if is_gentle else self._random.choice(("Work", "Work", "Other")),
+            token=token,
+            name=self._random.choice(("Work", "Work", "Other")) if is_wild else "Work",
             policy=policy.value,
-            door=door if kind is Kind.START else "",
+            door=door,
         )
 
+    def _door(self, is_own: bool) -> str:
+        if is_own:
+            return self._random.choice([each for each in _QUICK if each in self._orders.doors])
+        doors = self._orders.doors
+        return self._random.choices(list(doors), list(doors.values()))[0]
+
     def _input(self, operation: Operation) -> dict[str, Any]:
-        pause_ms = self._random.choice((0, 0, 5, 20))
+        draw = self._random
+        if operation.instance_id.startswith(OWN):  # long enough to be met by what goes wrong
+            return {
+                "token": operation.token,
+                "steps": draw.randint(1, 6),
+                "pause_ms": draw.choice((0, 100, 500, 1500)),
+                "rest_ms": draw.choice((0, 0, 20, 100)),
+            }
         return {
             "token": operation.token,
-            "steps": self._random.randint(0, 2),
-            "pause_ms": pause_ms,
+            "steps": draw.randint(0, 2),
+            "pause_ms": draw.choice((0, 0, 5, 20)),
         }
 
     def _origin(self) -> str:

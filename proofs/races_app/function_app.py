@@ -22,6 +22,8 @@ def work(context):
     yield context.call_activity("note", f"begin {order['token']}")
     for number in range(order.get("steps", 0)):
         yield context.call_activity("square", number)
+    if order.get("rest_ms"):
+        yield context.call_activity("rest", order["rest_ms"])
     if order.get("pause_ms"):
         pause = timedelta(milliseconds=order["pause_ms"])
         yield context.create_timer(context.current_utc_datetime + pause)
@@ -56,6 +58,12 @@ def Parent(context):
 def square(number: int) -> int:
     """Return the square."""
     return number * number
+
+
+@app.activity_trigger(input_name="milliseconds")
+def rest(milliseconds: int) -> None:
+    """Take a while."""
+    time.sleep(milliseconds / 1000)
 
 
 @app.activity_trigger(input_name="line")
