@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from struct import pack
 
-from psycopg import AsyncConnection
+from psycopg.abc import AdaptContext
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
 
@@ -47,7 +47,7 @@ class Bools:
         self.values = values
 
 
-def understand_arrays(connection: AsyncConnection) -> None:
+def understand_arrays(connection: AdaptContext) -> None:
     """Let a connection take these arrays as values."""
     for kind, dumper in ((Bigints, _BigintsDumper), (Texts, _TextsDumper), (Bools, _BoolsDumper)):
         connection.adapters.register_dumper(kind, dumper)
