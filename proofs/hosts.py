@@ -71,6 +71,10 @@ class HostProcess:
         """Whether it has not ended yet."""
         return self._process.poll() is None
 
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal."""
+        self._process.send_signal(number)
+
     def kill(self) -> None:
         """``kill -9``."""
         self._process.kill()
