@@ -39,7 +39,7 @@ class World:
     def __init__(self, kind: str, folder: Path, url: str = "") -> None:
         self.kind = kind
         self.clock = DatabaseClock(url) if kind == "postgres" else JumpClock()
-        self._url = url
+        self.url = url
         self._state = MemoryState()
         self.path = folder / "hub.db"
         self._opened: list[Store] = []
@@ -166,7 +166,7 @@ class World:
             )
         if self.kind == "postgres":
             return PostgresStore(
-                self._url, task_hub=task_hub, lease_seconds=LEASE_SECONDS, time=CLOCK
+                self.url, task_hub=task_hub, lease_seconds=LEASE_SECONDS, time=CLOCK
             )
         return SqliteStore(
             self.path, task_hub=task_hub, clock=self.clock, lease_seconds=LEASE_SECONDS

@@ -25,6 +25,7 @@ from soloist.core.outcomes import NextExecution, Outcome
 from soloist.core.status import RuntimeStatus
 from soloist.failpoints import reach
 from soloist.stores.postgres import inboxes
+from soloist.stores.postgres.arrays import Bigints, Bools, Texts
 from soloist.stores.postgres.connection import Connection
 from soloist.stores.postgres.moved import Moved
 from soloist.stores.postgres.payloads import to_column
@@ -37,9 +38,9 @@ from soloist.stores.times import to_micros
 # The fence: what is not owned, or not as the step believes, is left alone, and nothing else of the
 # step is done either. Run it when the rows are locked, so that it sees every message.
 _STEPS = (
-    "WITH given AS MATERIALIZED (SELECT * FROM unnest(%s::bigint[], %s::text[], %s::bigint[],"
-    " %s::bigint[], %s::bigint[], %s::text[], %s::boolean[], %s::bigint[], %s::bigint[],"
-    " %s::text[], %s::text[], %s::text[], %s::text[]) AS g (generation, execution_id, epoch,"
+    "WITH given AS MATERIALIZED (SELECT * FROM unnest(%s, %s, %s,"
+    " %s, %s, %s, %s, %s, %s,"
+    " %s, %s, %s, %s) AS g (generation, execution_id, epoch,"
     " sequence, length, status, is_over, due_at, at, custom_status, output, failure, events)),"
     " stepped AS (UPDATE soloist.executions AS e SET status = g.status, due_at = g.due_at,"
     " updated_at = g.at, history_length = g.length, custom_status = g.custom_status,"
@@ -54,7 +55,7 @@ _STEPS = (
     " emptied AS (DELETE FROM soloist.inbox AS m USING stepped AS s"
     " WHERE s.is_over AND m.generation = s.generation),"
     " used AS (DELETE FROM soloist.inbox AS m USING stepped AS s,"
-    " unnest(%s::bigint[], %s::bigint[]) AS u (generation, message_id)"
+    " unnest(%s, %s) AS u (generation, message_id)"
     " WHERE NOT s.is_over AND u.generation = s.generation AND m.generation = u.generation"
     " AND m.message_id = u.message_id)"
     " SELECT generation FROM stepped"
@@ -108,21 +109,21 @@ async def step_all(
     return await connection.execute(
         _STEPS,
         (
-            [each.generation for each in outcomes],
-            [each.execution_id for each in outcomes],
-            [each.epoch for each in outcomes],
-            [each.history_length for each in outcomes],
-            [each.history_length + len(each.events) for each in outcomes],
-            [each.status.value for each in outcomes],
-            [each.status.is_terminal for each in outcomes],
-            [step.due_at for step in steps],
-            [step.at for step in steps],
-            [to_column(each.custom_status) for each in outcomes],
-            [to_column(each.output) for each in outcomes],
-            [failure_text(each.failure) for each in outcomes],
-            [step.events for step in steps],
-            [generation for generation, _ in used],
-            [message_id for _, message_id in used],
+            Bigints([each.generation for each in outcomes]),
+            Texts([each.execution_id for each in outcomes]),
+            Bigints([each.epoch for each in outcomes]),
+            Bigints([each.history_length for each in outcomes]),
+            Bigints([each.history_length + len(each.events) for each in outcomes]),
+            Texts([each.status.value for each in outcomes]),
+            Bools([each.status.is_terminal for each in outcomes]),
+            Bigints([step.due_at for step in steps]),
+            Bigints([step.at for step in steps]),
+            Texts([to_column(each.custom_status) for each in outcomes]),
+            Texts([to_column(each.output) for each in outcomes]),
+            Texts([failure_text(each.failure) for each in outcomes]),
+            Texts([step.events for step in steps]),
+            Bigints([generation for generation, _ in used]),
+            Bigints([message_id for _, message_id in used]),
         ),
     )
 

@@ -15,6 +15,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from soloist.errors import HubTooNew, SettingsError, StoreUnavailable
 from soloist.stores import migrations
+from soloist.stores.postgres.arrays import understand_arrays
 
 Connection = AsyncConnection[tuple[Any, ...]]
 
@@ -27,8 +28,9 @@ LOCK_MILLISECONDS = 5_000
 IDLE_TRANSACTION_MILLISECONDS = 5_000
 """A host that stands still in the middle of a transaction loses it, and with it its locks."""
 
-DATABASE_TIME = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
-"""The time that judges leases, in microseconds since 1970."""
+DATABASE_TIME = "(SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)"
+"""The time that judges leases, in microseconds since 1970. A subquery, so that it is asked once a
+statement and an index can be searched for it."""
 
 _CONNECT_SECONDS = 5
 _ALIVE = {
@@ -104,6 +106,7 @@ async def connect(address: Address) -> Connection:
         ),
         _CONNECT_SECONDS * 3,
     )
+    understand_arrays(connection)
     if not address.is_pooled:
         try:
             await in_time(connection.execute("; ".join(limits("SET"))), ANSWER_SECONDS)
@@ -217,9 +220,12 @@ async def _check_server(connection: Connection, address: Address) -> None:
 
 
 async def _version(connection: Connection) -> int:
-    found = await connection.execute("SELECT to_regclass('soloist.schema_migrations')")
-    row = await found.fetchone()
-    if row is None or row[0] is None:
+    # Not to_regclass, which may remember that there was none before another host made it.
+    found = await connection.execute(
+        "SELECT 1 FROM pg_catalog.pg_tables"
+        " WHERE schemaname = 'soloist' AND tablename = 'schema_migrations'"
+    )
+    if await found.fetchone() is None:
         return 0
     found = await connection.execute(
         "SELECT coalesce(max(version), 0) FROM soloist.schema_migrations"

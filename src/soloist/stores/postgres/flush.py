@@ -7,53 +7,57 @@ in the order of their ids, so that two hosts that insert the same ids do not wai
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from soloist.core.events import CODEC_VERSION
+from soloist.stores.postgres.arrays import Bigints, Bools, Texts
 from soloist.stores.postgres.connection import Connection
 from soloist.stores.postgres.payloads import to_column
 from soloist.stores.postgres.view import Row, View
 from soloist.stores.rows import parent_columns
 
 _DELETE_ALL = tuple(
-    f"DELETE FROM soloist.{table} WHERE generation = ANY(%s::bigint[])"
+    f"DELETE FROM soloist.{table} WHERE generation = ANY(%s)"
     for table in ("inbox", "history", "executions", "instances")
 )
-_DELETE_INBOXES = "DELETE FROM soloist.inbox WHERE generation = ANY(%s::bigint[])"
+_DELETE_INBOXES = "DELETE FROM soloist.inbox WHERE generation = ANY(%s)"
 _DELETE_MESSAGES = (
-    "DELETE FROM soloist.inbox AS m USING unnest(%s::bigint[], %s::bigint[])"
+    "DELETE FROM soloist.inbox AS m USING unnest(%s, %s)"
     " AS u (generation, message_id)"
     " WHERE m.generation = u.generation AND m.message_id = u.message_id"
 )
 _CUT_HISTORIES = (
-    "DELETE FROM soloist.history AS h USING unnest(%s::bigint[], %s::bigint[])"
+    "DELETE FROM soloist.history AS h USING unnest(%s, %s)"
     " AS c (generation, sequence)"
     " WHERE h.generation = c.generation AND h.sequence >= c.sequence"
 )
-_INSERT_INSTANCES = (
-    "INSERT INTO soloist.instances (generation, hub_id, instance_id, name, version, created_at,"
-    " input, parent_instance_id, parent_generation, parent_execution_id, parent_task_id)"
-    " SELECT * FROM unnest(%s::bigint[], %s::integer[], %s::text[], %s::text[], %s::text[],"
-    " %s::bigint[], %s::text[], %s::text[], %s::bigint[], %s::text[], %s::bigint[])"
-)
-_INSERT_EXECUTIONS = (
-    "INSERT INTO soloist.executions (generation, hub_id, execution_id, status, owner, epoch,"
+_INSERT = (
+    "WITH n AS MATERIALIZED (SELECT * FROM unnest(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s,"
+    " %s, %s, %s, %s, %s, %s, %s, %s, %s) AS n (generation, instance_id, name, version, created_at,"
+    " input, parent_instance_id, parent_generation, parent_execution_id, parent_task_id,"
+    " execution_id, status, owner, epoch, due_at, updated_at, history_length, custom_status, output,"
+    " failure, last_message_id)),"
+    " i AS (INSERT INTO soloist.instances (generation, hub_id, instance_id, name, version,"
+    " created_at, input, parent_instance_id, parent_generation, parent_execution_id,"
+    " parent_task_id) SELECT generation, {hub_id}, instance_id, name, version, created_at, input,"
+    " parent_instance_id, parent_generation, parent_execution_id, parent_task_id FROM n)"
+    " INSERT INTO soloist.executions (generation, hub_id, execution_id, status, owner, epoch,"
     " due_at, updated_at, history_length, custom_status, output, failure, last_message_id, mail)"
-    " SELECT * FROM unnest(%s::bigint[], %s::integer[], %s::text[], %s::text[], %s::bigint[],"
-    " %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[],"
-    " %s::bigint[], %s::boolean[])"
+    " SELECT generation, {hub_id}, execution_id, status, owner, epoch, due_at, updated_at,"
+    " history_length, custom_status, output, failure, last_message_id, false FROM n"
 )
+_INSERT_COLUMNS = "btttbttbtbttbbbbbtttb"
 _UPDATE_INPUTS = (
     "UPDATE soloist.instances AS i SET input = c.input"
-    " FROM unnest(%s::bigint[], %s::text[]) AS c (generation, input)"
+    " FROM unnest(%s, %s) AS c (generation, input)"
     " WHERE i.generation = c.generation"
 )
 _UPDATE_PLACES = (
     "UPDATE soloist.executions AS e SET owner = c.owner, epoch = c.epoch, due_at = c.due_at,"
     " last_message_id = c.last_message_id, mail = c.mail"
-    " FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[],"
-    " %s::boolean[]) AS c (generation, owner, epoch, due_at, last_message_id, mail)"
+    " FROM unnest(%s, %s, %s, %s, %s,"
+    " %s) AS c (generation, owner, epoch, due_at, last_message_id, mail)"
     " WHERE e.generation = c.generation"
 )
 _UPDATE_STEPS = (
@@ -61,21 +65,23 @@ _UPDATE_STEPS = (
     " last_message_id = c.last_message_id, mail = c.mail, execution_id = c.execution_id,"
     " status = c.status, updated_at = c.updated_at, history_length = c.history_length,"
     " custom_status = c.custom_status, output = c.output, failure = c.failure"
-    " FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[],"
-    " %s::boolean[], %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::text[], %s::text[],"
-    " %s::text[]) AS c (generation, owner, epoch, due_at, last_message_id, mail, execution_id,"
+    " FROM unnest(%s, %s, %s, %s, %s,"
+    " %s, %s, %s, %s, %s, %s, %s,"
+    " %s) AS c (generation, owner, epoch, due_at, last_message_id, mail, execution_id,"
     " status, updated_at, history_length, custom_status, output, failure)"
     " WHERE e.generation = c.generation"
 )
 _INSERT_HISTORY = (
     "INSERT INTO soloist.history (generation, sequence, codec, events)"
     f" SELECT a.generation, a.sequence, {CODEC_VERSION}, a.events"
-    " FROM unnest(%s::bigint[], %s::bigint[], %s::text[]) AS a (generation, sequence, events)"
+    " FROM unnest(%s, %s, %s) AS a (generation, sequence, events)"
 )
 _INSERT_INBOX = (
     "INSERT INTO soloist.inbox (generation, message_id, terminates, due_at, event)"
-    " SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::boolean[], %s::bigint[], %s::text[])"
+    " SELECT * FROM unnest(%s, %s, %s, %s, %s)"
 )
+
+_ARRAYS: Mapping[str, Callable[[Sequence[Any]], Any]] = {"b": Bigints, "t": Texts, "x": Bools}
 
 
 async def flush(connection: Connection, view: View) -> None:
@@ -87,11 +93,13 @@ async def flush(connection: Connection, view: View) -> None:
     await _many(
         connection,
         _INSERT_HISTORY,
+        "bbt",
         [(row.generation, sequence, text) for row in kept for sequence, text in row.appended],
     )
     await _many(
         connection,
         _INSERT_INBOX,
+        "bbxbt",
         [
             (row.generation, each.message_id, each.terminates, each.due_at, each.text)
             for row in kept
@@ -105,14 +113,15 @@ async def _remove(connection: Connection, rows: Iterable[Row], kept: list[Row]) 
     removed = [row.generation for row in rows if row.is_removed and not row.is_new]
     if removed:
         for statement in _DELETE_ALL:
-            await connection.execute(statement, (removed,))
+            await connection.execute(statement, (Bigints(removed),))
     old = [row for row in kept if not row.is_new]
     emptied = [row.generation for row in old if row.uses_all]
     if emptied:
-        await connection.execute(_DELETE_INBOXES, (emptied,))
+        await connection.execute(_DELETE_INBOXES, (Bigints(emptied),))
     await _many(
         connection,
         _DELETE_MESSAGES,
+        "bb",
         [
             (row.generation, message_id)
             for row in old
@@ -121,35 +130,24 @@ async def _remove(connection: Connection, rows: Iterable[Row], kept: list[Row]) 
         ],
     )
     cuts = [(row.generation, row.cut_from) for row in old if row.cut_from is not None]
-    await _many(connection, _CUT_HISTORIES, cuts)
+    await _many(connection, _CUT_HISTORIES, "bb", cuts)
 
 
 async def _insert(connection: Connection, hub_id: int, rows: list[Row]) -> None:
     rows.sort(key=lambda row: row.instance_id)
     await _many(
         connection,
-        _INSERT_INSTANCES,
+        _INSERT.format(hub_id=hub_id),
+        _INSERT_COLUMNS,
         [
             (
                 row.generation,
-                hub_id,
                 row.instance_id,
                 row.name,
                 row.version,
                 row.created_at,
                 to_column(row.input),
                 *parent_columns(row.parent),
-            )
-            for row in rows
-        ],
-    )
-    await _many(
-        connection,
-        _INSERT_EXECUTIONS,
-        [
-            (
-                row.generation,
-                hub_id,
                 row.execution_id,
                 row.status.value,
                 row.owner,
@@ -161,7 +159,6 @@ async def _insert(connection: Connection, hub_id: int, rows: list[Row]) -> None:
                 to_column(row.output),
                 row.failure,
                 row.last_message_id,
-                row.mail,
             )
             for row in rows
         ],
@@ -172,16 +169,19 @@ async def _update(connection: Connection, rows: list[Row]) -> None:
     await _many(
         connection,
         _UPDATE_INPUTS,
+        "bt",
         [(row.generation, to_column(row.input)) for row in rows if row.has_new_input],
     )
     await _many(
         connection,
         _UPDATE_PLACES,
+        "bbbbbx",
         [_place(row) for row in rows if row.is_changed and not row.steps],
     )
     await _many(
         connection,
         _UPDATE_STEPS,
+        "bbbbbxttbbttt",
         [
             (
                 *_place(row),
@@ -203,7 +203,12 @@ def _place(row: Row) -> tuple[Any, ...]:
     return (row.generation, row.owner, row.epoch, row.due_at, row.last_message_id, row.mail)
 
 
-async def _many(connection: Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Run a statement over rows, turned into one array for each column."""
+async def _many(
+    connection: Connection, statement: str, kinds: str, rows: Sequence[tuple[Any, ...]]
+) -> None:
+    """Run a statement over rows, turned into one array for each column of these ``kinds``."""
     if rows:
-        await connection.execute(statement, [list(column) for column in zip(*rows, strict=True)])
+        columns = zip(*rows, strict=True)
+        await connection.execute(
+            statement, [_ARRAYS[kind](column) for kind, column in zip(kinds, columns, strict=True)]
+        )

@@ -12,6 +12,7 @@ from typing import Any
 from psycopg import AsyncCursor
 
 from soloist.core.status import RuntimeStatus
+from soloist.stores.postgres.arrays import Bigints, Texts
 from soloist.stores.postgres.connection import Connection, limits
 from soloist.stores.postgres.payloads import from_column
 from soloist.stores.postgres.view import Loaded, Row, View
@@ -19,55 +20,57 @@ from soloist.stores.postgres.wanted import Wanted
 from soloist.stores.rows import parent_of
 
 _NAMED = (
-    "SELECT unnest(%(generations)s::bigint[])"
+    "SELECT unnest(%(generations)s)"
     " UNION SELECT generation FROM soloist.instances"
-    " WHERE hub_id = %(hub_id)s AND instance_id = ANY(%(ids)s::text[])"
-    " UNION SELECT generation FROM soloist.instances"
-    " WHERE parent_generation = ANY(%(parents)s::bigint[])"
+    " WHERE hub_id = %(hub_id)s AND instance_id = ANY(%(ids)s)"
+    " UNION SELECT generation FROM soloist.instances WHERE parent_generation = ANY(%(parents)s)"
 )
-_LOCK = (
+_LOCK_NAMED = (
     f"SELECT generation FROM soloist.executions WHERE generation IN ({_NAMED})"
     " ORDER BY generation FOR UPDATE"
 )
+_LOCK = (
+    "SELECT generation FROM soloist.executions WHERE generation = ANY(%s)"
+    " ORDER BY generation FOR UPDATE"
+)
 
-# Payloads can be large: they are read only of what may be handed to a host.
+# Payloads can be large, and so can inboxes: they are read only of what may be handed to a host.
 _ROWS = (
     "SELECT i.generation, i.instance_id, i.name, i.version, i.created_at, i.parent_instance_id,"
     " i.parent_generation, i.parent_execution_id, i.parent_task_id, e.execution_id, e.status,"
     " e.owner, e.epoch, e.due_at, e.updated_at, e.history_length, e.last_message_id, e.mail,"
     " w.is_whole, CASE WHEN w.is_whole THEN i.input END,"
     " CASE WHEN w.is_whole THEN e.custom_status END, CASE WHEN w.is_whole THEN e.output END,"
-    " CASE WHEN w.is_whole THEN e.failure END"
+    " CASE WHEN w.is_whole THEN e.failure END,"
+    " CASE WHEN w.has_inbox THEN ARRAY(SELECT m.message_id FROM soloist.inbox AS m"
+    " WHERE m.generation = e.generation ORDER BY m.message_id) END,"
+    " CASE WHEN w.has_inbox THEN ARRAY(SELECT m.event FROM soloist.inbox AS m"
+    " WHERE m.generation = e.generation ORDER BY m.message_id) END,"
+    " CASE WHEN i.instance_id = ANY(%(starts)s) THEN EXISTS (SELECT 1 FROM soloist.inbox AS m"
+    " WHERE m.generation = e.generation AND m.terminates) END"
     " FROM soloist.executions AS e JOIN soloist.instances AS i ON i.generation = e.generation"
-    " CROSS JOIN LATERAL (SELECT e.owner IS NULL OR e.generation = ANY(%(whole)s::bigint[])"
-    " AS is_whole) AS w"
+    " CROSS JOIN LATERAL (SELECT e.owner IS NULL OR e.generation = ANY(%(whole)s) AS is_whole,"
+    " (%(leases)s AND e.owner IS NULL) OR e.generation = ANY(%(inboxes)s) AS has_inbox) AS w"
     f" WHERE e.generation IN ({_NAMED}) ORDER BY e.generation"
 )
-_INBOXES = (
-    "SELECT generation, message_id, event FROM soloist.inbox WHERE generation IN ("
-    "SELECT unnest(%(inboxes)s::bigint[]) UNION SELECT generation FROM soloist.executions"
-    f" WHERE %(leases)s AND owner IS NULL AND generation IN ({_NAMED})"
-    ") ORDER BY generation, message_id"
-)
+_OWNER, _MESSAGE_IDS, _EVENTS, _IS_ENDING = 11, 23, 24, 25
+
 _HISTORIES = (
-    "SELECT generation, events FROM soloist.history WHERE generation = ANY(%(histories)s::bigint[])"
+    "SELECT generation, events FROM soloist.history WHERE generation = ANY(%(histories)s)"
     " ORDER BY generation, sequence"
 )
-_ENDING = (
-    "SELECT DISTINCT generation FROM soloist.inbox WHERE terminates AND generation IN ("
-    "SELECT generation FROM soloist.instances"
-    " WHERE hub_id = %(hub_id)s AND instance_id = ANY(%(starts)s::text[]))"
+# A host's key is shared, so that it cannot be forgotten before this transaction ends. And between
+# drawing a generation and inserting it, no instance of that id may come and go: a purge waits for
+# the starts under way, and they for it.
+_FACTS = (
+    "WITH h AS (SELECT host_id, expires_at FROM soloist.hosts WHERE host_id = ANY(%(hosts)s)"
+    " AND hub_id = %(hub_id)s ORDER BY host_id FOR KEY SHARE)"
+    " SELECT CASE WHEN %(purges)s THEN pg_advisory_xact_lock(%(drawing)s, %(hub_id)s)"
+    " WHEN %(drawn)s > 0 THEN pg_advisory_xact_lock_shared(%(drawing)s, %(hub_id)s) END,"
+    " {time}, pg_current_xact_id()::text,"
+    " ARRAY(SELECT nextval('soloist.generations') FROM generate_series(1, %(drawn)s)),"
+    " ARRAY(SELECT host_id FROM h WHERE expires_at > {time})"
 )
-# Its key is shared, so that it cannot be forgotten before this transaction ends.
-_HOSTS = (
-    "SELECT host_id, expires_at FROM soloist.hosts"
-    " WHERE host_id = ANY(%(hosts)s::bigint[]) AND hub_id = %(hub_id)s ORDER BY host_id"
-    " FOR KEY SHARE"
-)
-# Between drawing a generation and inserting it, no instance of that id may come and go: a purge
-# waits for the starts under way, and they for it.
-_DRAWING = "SELECT pg_advisory_xact_lock_shared(%(drawing)s, %(hub_id)s)"
-_PURGING = "SELECT pg_advisory_xact_lock(%(drawing)s, %(hub_id)s)"
 _DRAWING_KEY = 0x501016
 
 
@@ -77,10 +80,7 @@ class Loader:
     def __init__(self, hub_id: int, time: str, is_pooled: bool) -> None:
         self._hub_id = hub_id
         self._opening = ("BEGIN", *limits("SET LOCAL")) if is_pooled else ("BEGIN",)
-        self._facts = (
-            f"SELECT {time}, pg_current_xact_id()::text, ARRAY(SELECT"
-            " nextval('soloist.generations') FROM generate_series(1, %(drawn)s::int))"
-        )
+        self._facts = _FACTS.format(time=time)
 
     async def begin(self, connection: Connection) -> None:
         """Begin a transaction; inside a pipeline it costs no round trip."""
@@ -89,8 +89,7 @@ class Loader:
 
     async def lock(self, connection: Connection, generations: list[int]) -> None:
         """Lock the executions of some generations, and nothing else."""
-        values = {"generations": generations, "ids": [], "parents": [], "hub_id": self._hub_id}
-        await connection.execute(_LOCK, values)
+        await connection.execute(_LOCK, (Bigints(generations),))
 
     def ask(self, wanted: Wanted, also: list[int]) -> Request:
         """Return what will be asked for ``wanted``; ``also`` is locked and not read."""
@@ -107,15 +106,16 @@ class Request:
         self._also = also
         self._values = {
             "hub_id": hub_id,
-            "ids": sorted(wanted.ids),
-            "generations": sorted(wanted.generations),
-            "parents": sorted(wanted.parents),
-            "whole": sorted(wanted.whole),
-            "inboxes": sorted(wanted.inboxes),
-            "histories": sorted(wanted.histories),
-            "starts": sorted(wanted.starts),
-            "hosts": sorted(wanted.hosts),
+            "ids": Texts(sorted(wanted.ids)),
+            "generations": Bigints(sorted(wanted.generations)),
+            "parents": Bigints(sorted(wanted.parents)),
+            "whole": Bigints(sorted(wanted.whole)),
+            "inboxes": Bigints(sorted(wanted.inboxes)),
+            "histories": Bigints(sorted(wanted.histories)),
+            "starts": Texts(sorted(wanted.starts)),
+            "hosts": Bigints(sorted(wanted.hosts)),
             "leases": bool(wanted.hosts),
+            "purges": wanted.purges,
             "drawing": _DRAWING_KEY,
             "drawn": wanted.generations_drawn,
         }
@@ -123,29 +123,17 @@ class Request:
 
     async def lock(self, connection: Connection) -> None:
         """Lock what is named, in the order in which everybody does."""
-        wanted = self._wanted
-        if wanted.purges:
-            await connection.execute(_PURGING, self._values)
-        elif wanted.generations_drawn:
-            await connection.execute(_DRAWING, self._values)
-        if wanted.hosts:
-            self._answers["hosts"] = await connection.execute(_HOSTS, self._values)
-        named = [*self._values["generations"], *self._also]  # type: ignore[misc]
+        self._answers["facts"] = await connection.execute(self._facts, self._values)
+        named = Bigints([*self._wanted.generations, *self._also])
         self._answers["locked"] = await connection.execute(
-            _LOCK, {**self._values, "generations": named}
+            _LOCK_NAMED, {**self._values, "generations": named}
         )
 
     async def read(self, connection: Connection) -> None:
         """Read what was locked."""
-        wanted = self._wanted
-        self._answers["facts"] = await connection.execute(self._facts, self._values)
         self._answers["rows"] = await connection.execute(_ROWS, self._values)
-        if wanted.inboxes or wanted.hosts:
-            self._answers["inboxes"] = await connection.execute(_INBOXES, self._values)
-        if wanted.histories:
+        if self._wanted.histories:
             self._answers["histories"] = await connection.execute(_HISTORIES, self._values)
-        if wanted.starts:
-            self._answers["ending"] = await connection.execute(_ENDING, self._values)
 
     async def loaded(self) -> Loaded | None:
         """Return what was read, ``None`` when a row appeared after the locks were given."""
@@ -153,35 +141,26 @@ class Request:
         rows = await self._answers["rows"].fetchall()
         if any(row[0] not in locked for row in rows):
             return None
-        now, transaction_id, generations = (await self._answers["facts"].fetchall())[0]
-        hosts = self._answers.get("hosts")
-        live = [] if hosts is None else await hosts.fetchall()
+        facts = (await self._answers["facts"].fetchall())[0]
         return Loaded(
-            now=now,
-            transaction_id=transaction_id,
+            now=facts[1],
+            transaction_id=facts[2],
+            generations=tuple(facts[3]),
+            live_hosts=frozenset(facts[4]),
             rows=tuple(rows),
-            generations=tuple(generations),
-            live_hosts=frozenset(host_id for host_id, expires_at in live if expires_at > now),
-            ending=frozenset(row[0] for row in await self._all("ending")),
-            inboxes=await self._inboxes(rows),
+            ending=frozenset(row[0] for row in rows if row[_IS_ENDING]),
+            inboxes={
+                row[0]: list(zip(row[_MESSAGE_IDS], row[_EVENTS], strict=True))
+                for row in rows
+                if row[_MESSAGE_IDS] is not None
+            },
             histories=await self._histories(),
         )
 
-    async def _all(self, name: str) -> list[tuple[Any, ...]]:
-        answer = self._answers.get(name)
-        return [] if answer is None else await answer.fetchall()
-
-    async def _inboxes(self, rows: list[tuple[Any, ...]]) -> dict[int, list[tuple[int, str]]]:
-        found: dict[int, list[tuple[int, str]]] = {each: [] for each in self._wanted.inboxes}
-        if self._wanted.hosts:
-            found.update({row[0]: [] for row in rows if row[11] is None})
-        for generation, message_id, event in await self._all("inboxes"):
-            found[generation].append((message_id, event))
-        return found
-
     async def _histories(self) -> dict[int, list[str]]:
         found: dict[int, list[str]] = {each: [] for each in self._wanted.histories}
-        for generation, events in await self._all("histories"):
+        answer = self._answers.get("histories")
+        for generation, events in [] if answer is None else await answer.fetchall():
             found[generation].append(events)
         return found
 
@@ -201,7 +180,7 @@ def _row(columns: tuple[Any, ...]) -> Row:
         parent=parent_of(columns[5:9]),
         execution_id=columns[9],
         status=RuntimeStatus(columns[10]),
-        owner=columns[11],
+        owner=columns[_OWNER],
         epoch=columns[12],
         due_at=columns[13],
         updated_at=columns[14],

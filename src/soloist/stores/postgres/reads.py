@@ -110,10 +110,13 @@ async def messages_after(
 
 async def backlog(connection: Connection, hub_id: int, time: str) -> Backlog:
     """Count what is due and what is held."""
+    # The time first: knowing it, the planner sees how little of a full hub is due.
+    now = await (await connection.execute(f"SELECT {time}")).fetchone()
+    assert now is not None, "a time is one row"
     found = await connection.execute(
         "SELECT count(*), min(due_at) FROM soloist.executions WHERE hub_id = %s"
-        f" AND owner IS NULL AND due_at IS NOT NULL AND due_at <= {time}",
-        (hub_id,),
+        " AND owner IS NULL AND due_at IS NOT NULL AND due_at <= %s",
+        (hub_id, now[0]),
     )
     row = await found.fetchone()
     assert row is not None, "a count is one row"

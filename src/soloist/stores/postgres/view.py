@@ -267,8 +267,10 @@ class View:
         """Whether the end of a live instance waits in its inbox."""
         if any(each.terminates and each.message_id not in row.used for each in row.arrivals):
             return True
-        if row.is_new:
+        if row.uses_all:
             return False
+        if row.used:  # perhaps that very message
+            return any(terminates(message.event) for message in self.messages(row))
         if row.instance_id not in self._wanted.starts:
             raise Missing("starts", row.instance_id)
         return row.generation in self._loaded.ending

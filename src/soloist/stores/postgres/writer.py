@@ -55,6 +55,7 @@ _LOST_RACE = (
     errors.SerializationFailure,
     errors.DeadlockDetected,
 )
+_TROUBLE = ("08", "25", "53", "57P", "58")
 _NOT_STORABLE = (errors.DataError, errors.ProgramLimitExceeded)
 
 
@@ -222,13 +223,11 @@ class Writer:
         """Run a group to its end, and tell everyone what came of it."""
         try:
             error = await self._outcome_of(group)
-        except psycopg.Error as caught:
-            error = self._told(caught)
         except Exception as caught:  # noqa: BLE001  # it belongs to whoever asked
-            if len(group) > 1:
+            if len(group) > 1 and not _is_nobodys_fault(caught):
                 self._suspects.extend(group)  # one is guilty: from here on each for itself
                 return
-            error = caught
+            error = self._told(caught) if isinstance(caught, psycopg.Error) else caught
         for operation in group:
             _tell(operation, error or operation.error, self._orphaned)
 
@@ -246,11 +245,8 @@ class Writer:
                 await self._roll_back(connection)
             except (_Again, *_LOST_RACE):
                 await self._roll_back(connection)
-            except _NOT_STORABLE:
-                await self._roll_back(connection)
-                raise
             except psycopg.Error as error:
-                if not is_lost(connection, error):
+                if isinstance(error, _NOT_STORABLE) or not is_lost(connection, error):
                     await self._roll_back(connection)
                     raise
                 await self._line.drop()
@@ -387,6 +383,13 @@ class Writer:
             told = unavailable(self._address, error)
         told.__cause__ = error
         return told
+
+
+def _is_nobodys_fault(error: Exception) -> bool:
+    """Whether the database is in trouble, rather than one of the operations."""
+    if isinstance(error, _NOT_STORABLE) or not isinstance(error, psycopg.Error):
+        return False
+    return error.sqlstate is None or error.sqlstate.startswith(_TROUBLE)
 
 
 def _wanted_by(group: list[Operation]) -> Wanted:

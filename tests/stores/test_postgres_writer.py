@@ -1,0 +1,212 @@
+"""The writer of the PostgreSQL store: groups, bad networks, and callers who go away."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from proofs.postgres import PostgresServer
+from proofs.proxy import Proxy
+from soloist.core.instances import StartReceipt, StartRequest
+from soloist.core.status import RuntimeStatus
+from soloist.errors import InstanceExists, InvalidRequest, Overloaded, StoreUnavailable
+from soloist.stores.postgres import DATABASE_TIME, PostgresStore
+from soloist.stores.postgres import writer as writer_module
+from tests.contract.databases import CLOCK
+from tests.contract.world import LEASE_SECONDS, World, present
+
+
+async def postgres_store(world: World) -> PostgresStore:
+    store = await world.opened()
+    assert isinstance(store, PostgresStore)
+    return store
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgresServer]:
+    """A server of our own, which may be stopped."""
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture
+def far(server: PostgresServer) -> Iterator[tuple[Proxy, PostgresStore]]:
+    """A store behind a network that can be made bad."""
+    with Proxy(server.port) as proxy:
+        url = proxy.url_for(server.create_database())
+        yield (
+            proxy,
+            PostgresStore(url, task_hub="hub", lease_seconds=LEASE_SECONDS, time=DATABASE_TIME),
+        )
+
+
+async def test_writes_at_once_share_one_transaction(postgres: World) -> None:
+    store = await postgres_store(postgres)
+    before = store.transactions
+    starts = [store.start(postgres.request(str(number)), None) for number in range(200)]
+    await asyncio.gather(*starts)
+    assert store.transactions == before + 1
+
+
+async def test_a_refusal_does_not_disturb_the_rest_of_its_group(postgres: World) -> None:
+    store = await postgres_store(postgres)
+    answers = await asyncio.gather(
+        *[store.start(postgres.request(each), None) for each in "abac"], return_exceptions=True
+    )
+    assert [isinstance(answer, InstanceExists) for answer in answers] == [False, False, True, False]
+    assert (await present(store, "c")).instance_id == "c"
+
+
+async def test_a_name_that_no_database_takes_fails_alone(postgres: World) -> None:
+    store = await postgres_store(postgres)
+    answers = await asyncio.gather(
+        store.start(postgres.request("a"), None),
+        store.start(postgres.request("b", name="no\x00name"), None),
+        store.start(postgres.request("c"), None),
+        return_exceptions=True,
+    )
+    assert [type(answer) for answer in answers] == [StartReceipt, InvalidRequest, StartReceipt]
+    assert await store.read("b") is None
+
+
+async def test_of_starts_of_one_id_by_many_stores_one_is_created(postgres: World) -> None:
+    stores = [await postgres.opened() for _ in range(6)]
+    for round_number in range(20):
+        answers = await asyncio.gather(
+            *[store.start(postgres.request(f"x{round_number}"), None) for store in stores * 3],
+            return_exceptions=True,
+        )
+        assert sum(isinstance(answer, StartReceipt) for answer in answers) == 1
+        assert {type(answer) for answer in answers} == {StartReceipt, InstanceExists}
+
+
+async def test_messages_of_many_stores_are_numbered_without_a_gap(postgres: World) -> None:
+    stores = [await postgres.opened() for _ in range(6)]
+    await stores[0].start(postgres.request(), None)
+    receipts = await asyncio.gather(
+        *[store.deliver("x", postgres.raised(), None) for store in stores * 20]
+    )
+    assert sorted(each.message_id for each in receipts) == list(range(1, 121))
+
+
+async def test_too_many_waiting_writes_are_refused_and_change_nothing(postgres: World) -> None:
+    await postgres.opened()
+    store = PostgresStore(
+        postgres.url,
+        task_hub="hub",
+        lease_seconds=LEASE_SECONDS,
+        time=CLOCK,
+        max_waiting_operations=2,
+    )
+    await store.open()
+    answers = await asyncio.gather(
+        *[store.start(postgres.request(str(number)), None) for number in range(4)],
+        return_exceptions=True,
+    )
+    await store.close()
+    assert sum(isinstance(answer, Overloaded) for answer in answers) == 2
+    assert (await postgres.first.backlog()).due == 2
+
+
+async def test_what_a_caller_who_went_away_was_granted_is_given_back(postgres: World) -> None:
+    store = await postgres_store(postgres)
+    host_id = await store.join("host")
+    caller = asyncio.create_task(store.start(postgres.request(), host_id))
+    await asyncio.sleep(0)
+    caller.cancel()
+    await store.release(0, 0)  # two more groups: that of the start, and that of its return
+    await store.release(0, 0)
+    await store.release(0, 0)
+    backlog = await store.backlog()
+    assert (backlog.due, backlog.held) == (1, 0)
+
+
+async def test_a_commit_whose_answer_is_lost_is_looked_up(
+    far: tuple[Proxy, PostgresStore],
+) -> None:
+    proxy, store = far
+    await store.open()
+    proxy.lose_answers(1)
+    receipt = await store.start(_request(store, "x"), None)
+    assert (await present(store)).generation == receipt.record.generation
+    with pytest.raises(InstanceExists):
+        await store.start(_request(store, "x"), None)
+    assert proxy.seen.lost_answers == 1
+    await store.close()
+
+
+async def test_a_commit_that_never_arrived_changed_nothing(
+    far: tuple[Proxy, PostgresStore],
+) -> None:
+    proxy, store = far
+    await store.open()
+    proxy.lose_commits(1)
+    with pytest.raises(StoreUnavailable):
+        await store.start(_request(store, "x"), None)
+    assert await store.read("x") is None
+    assert (await store.start(_request(store, "x"), None)).record.instance_id == "x"
+    await store.close()
+
+
+async def test_leases_of_which_nobody_knows_are_given_up_with_the_host(
+    far: tuple[Proxy, PostgresStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer_module, "RESOLVE_SECONDS", 0.0)
+    proxy, store = far
+    await store.open()
+    host_id = await store.join("host")
+    proxy.lose_answers(1)
+    with pytest.raises(StoreUnavailable, match="unknown"):
+        await store.start(_request(store, "x"), host_id)
+    assert not await store.renew(host_id)
+    again = await store.join("host")
+    assert [lease.record.instance_id for lease in (await store.lease(again, 10)).leases] == ["x"]
+    await store.close()
+
+
+async def test_a_half_open_connection_is_given_up(
+    far: tuple[Proxy, PostgresStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer_module, "ANSWER_SECONDS", 0.5)
+    proxy, store = far
+    await store.open()
+    await store.start(_request(store, "x"), None)
+    proxy.half_open()
+    waiting = asyncio.create_task(store.start(_request(store, "y"), None))
+    await asyncio.wait({waiting}, timeout=0.7)
+    proxy.be_fair()
+    await asyncio.wait({waiting}, timeout=20)
+    if waiting.exception() is not None:
+        assert isinstance(waiting.exception(), StoreUnavailable)
+    assert (await _until_it_works(store, "z")).record.instance_id == "z"
+    await store.close()
+
+
+async def test_a_store_goes_on_when_the_server_is_back(server: PostgresServer) -> None:
+    store = PostgresStore(server.create_database(), task_hub="hub", lease_seconds=LEASE_SECONDS)
+    await store.open()
+    await store.start(_request(store, "x"), None)
+    server.stop()
+    for verb in (store.read("x"), store.start(_request(store, "y"), None)):
+        with pytest.raises(StoreUnavailable, match="does not answer"):
+            await verb
+    server.start()
+    await _until_it_works(store, "z")
+    assert (await present(store)).status is RuntimeStatus.PENDING
+    await store.close()
+
+
+async def _until_it_works(store: PostgresStore, instance_id: str) -> StartReceipt:
+    while True:
+        try:
+            return await store.start(_request(store, instance_id), None)
+        except StoreUnavailable:
+            await asyncio.sleep(0.05)
+
+
+def _request(store: PostgresStore, instance_id: str) -> StartRequest:
+    return StartRequest(
+        instance_id=instance_id, execution_id="e", name="Greet", at=store.clock.now()
+    )
