@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 import time
@@ -12,10 +13,11 @@ from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
+import httpx
 import msgspec
 
 from proofs.hosts import HostProcess
-from proofs.racers import GENTLE, ODD, OWN, Orders, read
+from proofs.racers import GENTLE, ODD, OWN, PUT_OFF, Orders, read
 from proofs.register import Kind, Operation, Outcome, check
 from proofs.report import Finding
 from soloist.client import Client
@@ -26,11 +28,15 @@ from soloist.core.state import OrchestrationState
 from soloist.core.status import TERMINAL_STATUSES, RuntimeStatus
 from soloist.errors import HistoryCorrupt, StoreUnavailable
 from soloist.stores import store_at
+from soloist.webapi.health import READY_PATH
 
 APP = Path(__file__).parent / "races_app"
 TASK_HUB = "Races"
+LOGS_VARIABLE = "PROOF_LOGS"
+"""Names a folder for what the hosts print, for whoever looks for the cause of a violation."""
+
 SETTLING_SECONDS = 180.0
-RACERS_SECONDS = 120.0
+RECOVERY_SECONDS = 45.0
 GENTLE_IDS = 3
 WILD_IDS = 3
 FOR_EVER = 1_000_000_000
@@ -69,6 +75,7 @@ class Arena:
             *(f"wild-{number}" for number in range(WILD_IDS)),
         )
         self._is_stormy = is_stormy
+        self._put_offs = 0
         self._ledger = folder / "ledger.txt"
         self._ledger.touch()
         self._until = folder / "enough"
@@ -101,9 +108,12 @@ class Arena:
             if process.poll() is None:
                 process.kill()
                 process.communicate()
-        for host in self.hosts:
+        for number, host in enumerate(self.hosts):
             if host.is_running:
                 host.kill()
+            if LOGS_VARIABLE in os.environ:
+                path = Path(os.environ[LOGS_VARIABLE]) / f"host-{number}.log"
+                path.write_text("".join(host.output))
 
     def send_racers(
         self,
@@ -153,9 +163,26 @@ class Arena:
         """Wait until they end; what they found odd is a violation."""
         for process, _ in self._racers:
             output, _ = process.communicate()
-            self.violations += [line for line in output.splitlines() if line.startswith(ODD)]
+            for line in output.splitlines():
+                if line.startswith(ODD):
+                    self.violations.append(line)
+                elif line.startswith(PUT_OFF):
+                    self._put_offs += int(line.removeprefix(PUT_OFF))
             if process.returncode != 0:
                 self.violations.append(f"a racer died: {output[-2000:]}")
+
+    def check_recovery(self, seconds: float = RECOVERY_SECONDS) -> None:
+        """Hold it against every host that does not serve again by itself."""
+        deadline = time.monotonic() + seconds
+        for host in self.hosts:
+            while not _is_ready(host):
+                if not host.is_running:
+                    self.violations.append(f"a host has ended: {''.join(host.output[-20:])}")
+                    break
+                if time.monotonic() > deadline:
+                    self.violations.append(f"a host does not serve {seconds:g} s after the storm")
+                    break
+                time.sleep(0.1)
 
     # -- the end --------------------------------------------------------------------------------
 
@@ -249,6 +276,7 @@ class Arena:
         self.did["accepted"] = outcomes[Outcome.STARTED]
         self.did["refused"] = outcomes[Outcome.CONFLICT]
         self.did["unanswered"] = outcomes[Outcome.UNKNOWN]
+        self.did["put off (503)"] = self._put_offs
         self.did["other calls"] = len(operations) - kinds[Kind.START]
         for each in operations:
             if each.kind is Kind.START:
@@ -298,6 +326,12 @@ class Arena:
             for (_, token), (later, other) in pairwise(turns):
                 if ended.get(token, later + 1) > later:
                     self.violations.append(f"{instance_id}: {other} began beside {token}")
+
+
+def _is_ready(host: HostProcess) -> bool:
+    with suppress(httpx.HTTPError):
+        return httpx.get(f"{host.origin}{READY_PATH}", timeout=5).is_success
+    return False
 
 
 async def _stuck(client: Client) -> list[str]:

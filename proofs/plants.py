@@ -320,6 +320,31 @@ def _postgres_no_fence() -> None:
     commit_before = replace(PostgresStore, "commit", commit)
 
 
+@plant(
+    "postgres-takes-lost-for-done", "A commit that never arrived is not acknowledged (PostgreSQL)."
+)
+def _postgres_takes_lost_for_done() -> None:
+    from soloist.stores.postgres import writer
+
+    async def resolve(_self: Any, _error: BaseException) -> None:
+        return None
+
+    replace(writer.Writer, "_resolve", resolve)
+
+
+@plant("postgres-asks-again", "A commit whose answer was lost is not done again (PostgreSQL).")
+def _postgres_asks_again() -> None:
+    from soloist.stores.postgres import writer
+
+    async def attempt(self: Any, *arguments: Any) -> None:
+        try:
+            await attempt_before(self, *arguments)
+        finally:
+            self._is_committing = False
+
+    attempt_before = replace(writer.Writer, "_attempt", attempt)
+
+
 def main() -> None:
     """List the plants, or run ``soloist`` with one."""
     split = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)

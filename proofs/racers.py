@@ -42,6 +42,9 @@ OWN = "own"
 ODD = "odd:"
 """What a racer prints before an answer that it cannot explain."""
 
+PUT_OFF = "put off:"
+"""What a racer prints before the number of calls that were answered with a time to come back."""
+
 _QUICK = ("management", "hasty", "library")
 _ALREADY = "already exists"
 _HTTP_SECONDS = 60.0
@@ -79,6 +82,7 @@ class Racer:
         self._random = random.Random(orders.seed)
         self._answers = answers.open("wb", buffering=0)
         self._count = 0
+        self._put_offs = 0
         self._until = Path(orders.until)
         self._client: Client
         self._http: httpx.AsyncClient
@@ -106,6 +110,7 @@ class Racer:
             self._client = Client(store, SystemClock())
             await asyncio.gather(*(self._race() for _ in range(orders.callers)))
         self._answers.close()
+        print(PUT_OFF, self._put_offs)
 
     async def _race(self) -> None:
         while self._goes_on():
@@ -279,8 +284,12 @@ class Racer:
 
     def _put_off(self, operation: Operation, answer: httpx.Response) -> Operation:
         """Bad weather is answered with a reason to come back; anything else is odd."""
+        if self._orders.is_stormy and operation.door in ("singleton", "hasty"):
+            if answer.status_code == httpx.codes.INTERNAL_SERVER_ERROR:
+                raise StoreUnavailable("the app's own function failed, as its client did")
         codes = (httpx.codes.SERVICE_UNAVAILABLE, httpx.codes.TOO_MANY_REQUESTS)
         if answer.status_code in codes and "Retry-After" in answer.headers:
+            self._put_offs += 1
             raise StoreUnavailable(answer.text[:200])
         return self._odd(operation, f"{answer.status_code} {answer.text[:300]}")
 
