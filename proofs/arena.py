@@ -96,7 +96,11 @@ class Arena:
             APP,
             store or self.store,
             *options,
-            environment={"PROOF_LEDGER": str(self._ledger), **(environment or {})},
+            environment={
+                "PROOF_LEDGER": str(self._ledger),
+                "PYTHONFAULTHANDLER": "1",
+                **(environment or {}),
+            },
             launcher=launcher,
         )
         self.hosts.append(host)
@@ -177,7 +181,8 @@ class Arena:
         for host in self.hosts:
             while not _is_ready(host):
                 if not host.is_running:
-                    self.violations.append(f"a host has ended: {''.join(host.output[-20:])}")
+                    last = "".join(host.output[-40:])
+                    self.violations.append(f"a host has ended, code {host.code}: {last}")
                     break
                 if time.monotonic() > deadline:
                     self.violations.append(f"a host does not serve {seconds:g} s after the storm")

@@ -142,7 +142,7 @@ async def test_what_a_host_had_locked_when_it_fell_silent_is_free_again(
             await (await silent.execute(lock)).fetchall()  # and of the rest, nothing is sent
             await other.execute(lock)
 
-    with pytest.raises(psycopg.OperationalError):
+    with pytest.raises(psycopg.Error):
         await fall_silent()
     await connection.close(silent)
     await connection.close(other)
