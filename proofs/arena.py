@@ -158,6 +158,16 @@ class Arena:
             )
             self._racers.append((process, answers))
 
+    def wait_for_load(self, operations: int = 100) -> None:
+        """Wait until the racers are at it."""
+        deadline = time.monotonic() + RECOVERY_SECONDS
+        while sum(path.read_bytes().count(b"\n") for path in self._answers()) < operations:
+            assert time.monotonic() < deadline, "the racers do not begin"
+            time.sleep(0.1)
+
+    def _answers(self) -> list[Path]:
+        return [path for _, path in self._racers if path.exists()]
+
     def stop_racers(self) -> None:
         """Let the racers end what they have begun."""
         self._until.touch()
@@ -226,7 +236,7 @@ class Arena:
         return "\n".join(lines)
 
     def _operations(self) -> list[Operation]:
-        lines = (line for _, answers in self._racers for line in answers.read_bytes().splitlines())
+        lines = (line for path in self._answers() for line in path.read_bytes().splitlines())
         return [msgspec.json.decode(line, type=Operation) for line in lines]
 
     async def _settled(self, operations: list[Operation]) -> list[Operation]:
