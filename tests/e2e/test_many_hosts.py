@@ -136,8 +136,9 @@ def test_while_the_database_is_away_callers_are_told_to_come_back(tmp_path: Path
             served.status("before"),
             served.raise_event("before", "go"),
             served.http.get("/ready"),
+            served.http.post("/api/orchestrators/Job/meanwhile"),
         )
-        assert [each.status_code for each in answers] == [503] * 4
+        assert [each.status_code for each in answers] == [503] * 5
         assert all(int(each.headers["Retry-After"]) >= 1 for each in answers)
         assert served.http.get("/live").status_code == 200
         server.start()
