@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from soloist.core.instances import HostRecord, InstanceRecord, Lease, LeaseGrant
+from soloist.stores.postgres.arrays import Texts
 from soloist.stores.postgres.connection import Connection
 from soloist.stores.postgres.payloads import record_in
 from soloist.stores.rows import RECORD_COLUMNS, Row, host_of, message_of
@@ -28,8 +29,13 @@ _MESSAGES = (
     " ORDER BY generation, message_id"
 )
 _NEXT_DUE_AT = (
-    "SELECT min(due_at) FROM soloist.executions"
-    " WHERE hub_id = %(hub_id)s AND owner IS NULL AND due_at IS NOT NULL"
+    "SELECT due_at FROM soloist.executions"
+    " WHERE hub_id = %(hub_id)s AND owner IS NULL AND due_at IS NOT NULL{fits}"
+    " ORDER BY due_at LIMIT 1"
+)
+_FITS = (
+    " AND (SELECT coalesce(i.version, '') FROM soloist.instances AS i"
+    " WHERE i.generation = executions.generation) <> ALL(%(leaves)s)"
 )
 _MAIL = (
     "UPDATE soloist.executions SET mail = false WHERE generation IN (SELECT generation FROM"
@@ -71,24 +77,33 @@ class Leases:
             " WHERE generation IN (SELECT generation FROM soloist.executions"
             " WHERE hub_id = %(hub_id)s AND owner IS NULL AND due_at IS NOT NULL"
             f" AND due_at <= {time} AND EXISTS (SELECT 1 FROM soloist.hosts AS h"
-            f" WHERE h.host_id = %(host_id)s AND h.expires_at > {time})"
+            f" WHERE h.host_id = %(host_id)s AND h.expires_at > {time}){{fits}}"
             " ORDER BY due_at, generation LIMIT %(limit)s FOR UPDATE SKIP LOCKED)"
             " RETURNING generation, due_at"
         )
 
-    async def lease(self, connection: Connection, host_id: int, limit: int) -> LeaseGrant:
+    async def lease(
+        self, connection: Connection, host_id: int, limit: int, leaves: frozenset[str]
+    ) -> LeaseGrant:
         """Lease due instances, the longest due first."""
-        values = {"hub_id": self._hub_id, "host_id": host_id, "limit": limit}
+        values = {
+            "hub_id": self._hub_id,
+            "host_id": host_id,
+            "limit": limit,
+            "leaves": Texts(sorted(leaves)),
+        }
+        fits = _FITS if leaves else ""
+        next_due_at = _NEXT_DUE_AT.format(fits=fits)
         live = await connection.execute(self._live, values)
         gone = await connection.execute(self._gone, values)
         if await live.fetchone() is None:
-            due = await connection.execute(_NEXT_DUE_AT, values)
+            due = await connection.execute(next_due_at, values)
             return LeaseGrant(next_due_at=_time_in(await due.fetchone()))
         for (other,) in await gone.fetchall():
             await self._take_over(connection, other)
         mail = await connection.execute(_MAIL, values)
-        taken = await connection.execute(self._take, values)
-        due = await connection.execute(_NEXT_DUE_AT, values)
+        taken = await connection.execute(self._take.format(fits=fits), values)
+        due = await connection.execute(next_due_at, values)
         rows = sorted(await taken.fetchall(), key=lambda row: (row[1], row[0]))
         return LeaseGrant(
             leases=await self._leases(connection, [row[0] for row in rows]),

@@ -206,9 +206,13 @@ class PostgresStore:
             partial(inboxes.deliver, instance_id=instance_id, event=event, host_id=host_id),
         )
 
-    async def lease(self, host_id: int, limit: int) -> LeaseGrant:
+    async def lease(
+        self, host_id: int, limit: int, leaves: frozenset[str] = frozenset()
+    ) -> LeaseGrant:
         """Lease due instances, the longest due first."""
-        return await self._writer.solo(partial(self._leases.lease, host_id=host_id, limit=limit))
+        return await self._writer.solo(
+            partial(self._leases.lease, host_id=host_id, limit=limit, leaves=leaves)
+        )
 
     async def release(self, generation: int, epoch: int, retry_at: datetime | None = None) -> None:
         """Give a lease back."""

@@ -201,7 +201,9 @@ class SqliteStore:
             self._mail_after = receipt.message_id
         return receipt
 
-    async def lease(self, host_id: int, limit: int) -> LeaseGrant:
+    async def lease(
+        self, host_id: int, limit: int, leaves: frozenset[str] = frozenset()
+    ) -> LeaseGrant:
         """Lease due instances, the longest due first."""
         grant, accounted = await self._open_writer().submit(
             partial(
@@ -210,6 +212,7 @@ class SqliteStore:
                 now=self._now(),
                 host_id=host_id,
                 limit=limit,
+                leaves=leaves,
                 mail_after=self._mail_after,
             )
         )
