@@ -35,12 +35,9 @@ def start(view: View, request: StartRequest, host_id: int | None) -> StartReceip
     lease = None
     record = row.record
     if decision is not StartDecision.RETURN:
-        if owner is None:
-            view.leaves_work = True
-        else:
-            lease = view.lease(row, owner)
+        lease = None if owner is None else view.lease(row, owner)
     others = (each for each in moved.due if each != row.generation)
-    view.leaves_work |= any(each != row.generation for each in moved.due)
+    view.leaves_work |= any(moved.is_due(each) for each in moved.due.values())
     return StartReceipt(
         decision=decision,
         record=record,

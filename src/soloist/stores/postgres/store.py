@@ -226,7 +226,7 @@ class PostgresStore:
             row = view.get(generation)
             if row is not None and row.owner is not None and row.epoch == epoch:
                 view.release(row, not_before)
-                view.leaves_work = True
+                view.leaves_work |= row.due_at is not None and row.due_at <= view.now
 
         await self._writer.change(want, run)
 
