@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
+import pytest
+
+from soloist.core.instances import StartReceipt
 from soloist.core.messages import SendRequest
+from soloist.stores.postgres import PostgresStore
 from tests.contract.world import World, task_of
 
 COUNTER = "@counter@a"
@@ -33,3 +38,28 @@ async def test_a_message_whose_sender_went_away_is_told_of(postgres: World) -> N
     await store.release(0, 0)
     assert len(await store.inbox(held.record.generation, 0)) == 1
     assert (await store.lease(host_id, 10)).mail == (held.record.generation,)
+
+
+async def test_what_was_granted_to_a_caller_who_went_away_at_the_last_moment_is_given_back(
+    postgres: World,
+) -> None:
+    store = await postgres.opened()
+    assert isinstance(store, PostgresStore)
+    host_id = await store.join("host")
+    change = store._writer.change  # noqa: SLF001  # the moment is between two turns of the loop
+    caller: asyncio.Task[StartReceipt]
+
+    def change_and_go(want: Any, run: Any) -> asyncio.Future[Any]:
+        future = change(want, run)
+        future.add_done_callback(lambda _: caller.cancel())
+        return future
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store._writer, "change", change_and_go)  # noqa: SLF001
+        caller = asyncio.create_task(store.start(postgres.request(), host_id))
+        await asyncio.wait({caller})
+    assert caller.cancelled()
+    for _ in range(3):
+        await store.release(0, 0)
+    backlog = await store.backlog()
+    assert (backlog.due, backlog.held) == (1, 0)
