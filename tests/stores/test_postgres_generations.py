@@ -8,6 +8,7 @@ import psycopg
 
 from soloist.core.status import RuntimeStatus
 from tests.contract.world import World
+from tests.stores.waiting import until_a_lock_is_waited_for
 
 
 async def test_a_start_that_stood_still_after_drawing_its_generation_draws_a_greater_one(
@@ -18,20 +19,9 @@ async def test_a_start_that_stood_still_after_drawing_its_generation_draws_a_gre
     with psycopg.connect(postgres.url) as other:
         other.execute("SELECT 1 FROM soloist.hosts WHERE host_id = %s FOR UPDATE", (host_id,))
         starting = asyncio.ensure_future(slow.start(postgres.request(), host_id))
-        while not await waits(postgres.url):
-            await asyncio.sleep(0.01)
+        await until_a_lock_is_waited_for(postgres.url)
         first = await postgres.in_status(fast, RuntimeStatus.COMPLETED)
         other.rollback()
     second = await starting
     assert second.replaced == first.record.generation
     assert second.record.generation > first.record.generation
-
-
-async def waits(url: str) -> bool:
-    """Whether a connection of a store waits for a lock."""
-    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
-        found = await connection.execute(
-            "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-            " AND application_name = 'soloist'"
-        )
-        return await found.fetchone() is not None

@@ -46,7 +46,7 @@ async def test_what_was_granted_to_a_caller_who_went_away_at_the_last_moment_is_
     store = await postgres.opened()
     assert isinstance(store, PostgresStore)
     host_id = await store.join("host")
-    change = store._writer.change  # noqa: SLF001  # the moment is between two turns of the loop
+    change = store._writer.change  # the moment is between two turns of the loop
     caller: asyncio.Task[StartReceipt]
 
     def change_and_go(want: Any, run: Any) -> asyncio.Future[Any]:
@@ -55,7 +55,7 @@ async def test_what_was_granted_to_a_caller_who_went_away_at_the_last_moment_is_
         return future
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(store._writer, "change", change_and_go)  # noqa: SLF001
+        patch.setattr(store._writer, "change", change_and_go)
         caller = asyncio.create_task(store.start(postgres.request(), host_id))
         await asyncio.wait({caller})
     assert caller.cancelled()

@@ -10,6 +10,7 @@ import pytest
 from soloist.errors import InstanceNotFound
 from soloist.stores.postgres import PostgresStore
 from tests.contract.world import World
+from tests.stores.waiting import until_a_lock_is_waited_for
 
 
 async def test_a_race_lost_while_the_commit_is_being_prepared_does_not_stop_the_writer(
@@ -28,8 +29,7 @@ async def test_a_race_lost_while_the_commit_is_being_prepared_does_not_stop_the_
             " SELECT 1000, hub_id, 'c', 'Greet', 0 FROM soloist.hubs"
         )
         starting = asyncio.ensure_future(store.start(postgres.request("c"), None))
-        while not await _waits(postgres.url):
-            await asyncio.sleep(0.01)
+        await until_a_lock_is_waited_for(postgres.url)
         other.execute(
             "INSERT INTO soloist.executions (generation, hub_id, execution_id, status, epoch,"
             " updated_at, history_length)"
@@ -38,12 +38,3 @@ async def test_a_race_lost_while_the_commit_is_being_prepared_does_not_stop_the_
         other.commit()
     assert (await starting).replaced == 1000
     assert (await store.start(postgres.request("d"), None)).record.instance_id == "d"
-
-
-async def _waits(url: str) -> bool:
-    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
-        found = await connection.execute(
-            "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-            " AND application_name = 'soloist'"
-        )
-        return await found.fetchone() is not None
