@@ -49,8 +49,8 @@ async def test_what_was_granted_to_a_caller_who_went_away_at_the_last_moment_is_
     change = store._writer.change  # the moment is between two turns of the loop
     caller: asyncio.Task[StartReceipt]
 
-    def change_and_go(want: Any, run: Any) -> asyncio.Future[Any]:
-        future = change(want, run)
+    def change_and_go(*arguments: Any) -> asyncio.Future[Any]:
+        future = change(*arguments)
         future.add_done_callback(lambda _: caller.cancel())
         return future
 

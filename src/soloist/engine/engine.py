@@ -489,20 +489,32 @@ class Engine:
             return
         self._due_instances = 0 if limit else (await self._store.backlog()).due
         pause = self._settings.poll_seconds
-        if grant.next_due_at is not None:
+        if grant.next_due_at is not None and limit:
             until_due = (grant.next_due_at - self._clock.now()).total_seconds()
-            pause = max(_MIN_PAUSE_SECONDS, min(pause, until_due)) if limit else pause
+            # What is due and was not granted is in somebody else's hands for the moment.
+            if until_due > 0 or grant.leases:
+                pause = max(_MIN_PAUSE_SECONDS, min(pause, until_due))
         await self._wait(self._look_around, pause)
 
     async def _renew_once(self) -> None:
         """Prolong the leases; start afresh when they were already lost."""
         await self._clock.sleep(self._settings.renew_seconds)
         host_id = self._host_id
-        if host_id is not None and not await self._store.renew(host_id):
+        if host_id is not None and not await self._renewed(host_id):
             _log.warning("this host was considered gone; it joins again", host=self._name)
             for session in self._sessions.values():
                 session.abandon()
             self._host_id = await self._join()
+
+    async def _renewed(self, host_id: int) -> bool:
+        """Prolong the leases; whatever is in the way, it is tried again soon."""
+        while True:
+            try:
+                return await self._store.renew(host_id)
+            except (StoreUnavailable, Overloaded) as error:
+                _log.warning("the leases could not be renewed", reason=str(error))
+                pause = min(self._settings.retry_seconds, self._settings.renew_seconds)
+                await self._clock.sleep(pause)
 
     async def _wait(self, event: asyncio.Event, seconds: float) -> None:
         """Return when the event is set or the time is over."""

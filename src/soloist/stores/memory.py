@@ -251,7 +251,7 @@ class MemoryStore:
     ) -> LeaseGrant:
         """Lease due instances, the longest due first."""
         if not self._is_live(host_id):
-            return LeaseGrant(next_due_at=self._next_due_at(leaves))
+            return LeaseGrant()
         now = self._clock.now()
         for other in [each for each in self._hub.hosts if not self._is_live(each)]:
             del self._hub.hosts[other]

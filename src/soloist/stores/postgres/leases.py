@@ -17,7 +17,10 @@ from soloist.stores.rows import RECORD_COLUMNS, Row, host_of, message_of
 from soloist.stores.times import from_micros
 
 MAX_TAKEOVERS = 1_000
-"""How many instances of a host that is gone one ``lease`` takes from it."""
+"""How many instances of hosts that are gone one ``lease`` takes from them."""
+
+MAX_HOSTS_TAKEN_OVER = 20
+"""How many such hosts one ``lease`` looks at."""
 
 _RECORD = (
     f"SELECT {RECORD_COLUMNS}, e.epoch FROM soloist.instances AS i"
@@ -56,6 +59,10 @@ _HELD = (
 )
 
 
+class Forgotten(Exception):
+    """A host was considered gone while something was being leased to it."""
+
+
 class Leases:
     """The verbs of one hub's leases."""
 
@@ -66,11 +73,11 @@ class Leases:
         self._let_go = _LET_GO.format(time=time)
         self._live = (
             "SELECT 1 FROM soloist.hosts WHERE host_id = %(host_id)s AND hub_id = %(hub_id)s"
-            f" AND expires_at > {time} FOR KEY SHARE"
+            f" AND expires_at > {time}"
         )
         self._gone = (
             "SELECT host_id FROM soloist.hosts WHERE hub_id = %(hub_id)s"
-            f" AND expires_at <= {time} ORDER BY host_id FOR UPDATE SKIP LOCKED"
+            f" AND expires_at <= {time} ORDER BY host_id LIMIT {MAX_HOSTS_TAKEN_OVER}"
         )
         self._take = (
             "UPDATE soloist.executions SET owner = %(host_id)s, epoch = epoch + 1, mail = false"
@@ -97,19 +104,36 @@ class Leases:
         live = await connection.execute(self._live, values)
         gone = await connection.execute(self._gone, values)
         if await live.fetchone() is None:
-            due = await connection.execute(next_due_at, values)
-            return LeaseGrant(next_due_at=_time_in(await due.fetchone()))
+            return LeaseGrant()
+        room = MAX_TAKEOVERS
         for (other,) in await gone.fetchall():
-            await self._take_over(connection, other)
+            room -= await self._take_over(connection, other, room)
+            if room <= 0:
+                break
         mail = await connection.execute(_MAIL, values)
         taken = await connection.execute(self._take.format(fits=fits), values)
         due = await connection.execute(next_due_at, values)
         rows = sorted(await taken.fetchall(), key=lambda row: (row[1], row[0]))
+        leases = await self._leases(connection, [row[0] for row in rows])
+        if rows:
+            await self._stay(connection, host_id)
         return LeaseGrant(
-            leases=await self._leases(connection, [row[0] for row in rows]),
+            leases=leases,
             mail=tuple(sorted(row[0] for row in await mail.fetchall())),
             next_due_at=_time_in(await due.fetchone()),
         )
+
+    async def _stay(self, connection: Connection, host_id: int) -> None:
+        """Keep the host from being forgotten before what it was given is committed.
+
+        Raises:
+            Forgotten: it was, a moment ago.
+        """
+        found = await connection.execute(
+            "SELECT 1 FROM soloist.hosts WHERE host_id = %s FOR KEY SHARE", (host_id,)
+        )
+        if await found.fetchone() is None:
+            raise Forgotten
 
     async def _leases(self, connection: Connection, generations: list[int]) -> tuple[Lease, ...]:
         if not generations:
@@ -131,18 +155,27 @@ class Leases:
             for each in generations
         )
 
-    async def _take_over(self, connection: Connection, host_id: int) -> None:
-        """Take instances from a host whose lease expired; the last one taken, it is forgotten."""
-        held = await connection.execute(f"{_HELD} SKIP LOCKED", (host_id, MAX_TAKEOVERS))
+    async def _take_over(self, connection: Connection, host_id: int, room: int) -> int:
+        """Take at most ``room`` instances from a host whose lease expired, and forget it with the
+        last one; return how many."""
+        gone = await connection.execute(
+            f"SELECT 1 FROM soloist.hosts WHERE host_id = %s AND expires_at <= {self._time}"
+            " FOR UPDATE SKIP LOCKED",
+            (host_id,),
+        )
+        if await gone.fetchone() is None:
+            return 0  # somebody else is about it, or it is alive again
+        held = await connection.execute(f"{_HELD} SKIP LOCKED", (host_id, room))
         generations = [row[0] for row in await held.fetchall()]
         if generations:
             await connection.execute(self._let_go, (generations,))
-        if len(generations) < MAX_TAKEOVERS:
+        if len(generations) < room:
             await connection.execute(
                 "DELETE FROM soloist.hosts WHERE host_id = %s"
                 " AND NOT EXISTS (SELECT 1 FROM soloist.executions WHERE owner = %s)",
                 (host_id, host_id),
             )
+        return len(generations)
 
     async def join(
         self,
@@ -167,15 +200,17 @@ class Leases:
         assert row is not None, "an insert returns its row"
         return int(row[0])
 
-    async def renew(self, connection: Connection, host_id: int) -> bool:
-        """Prolong a host's leases, late or not; ``False`` when they were taken over."""
+    async def renew(self, connection: Connection, host_id: int) -> int | None:
+        """Prolong a host's leases, late or not; return the time, ``None`` when they were taken
+        over."""
         changed = await connection.execute(
             "UPDATE soloist.hosts SET renewed_at = t.now, expires_at = t.now + %s"
             f" FROM (SELECT {self._time} AS now) AS t WHERE host_id = %s AND hub_id = %s"
-            " RETURNING host_id",
+            " RETURNING renewed_at",
             (self._lease_micros, host_id, self._hub_id),
         )
-        return await changed.fetchone() is not None
+        row = await changed.fetchone()
+        return None if row is None else int(row[0])
 
     async def leave(self, connection: Connection, host_id: int) -> None:
         """Take everything from a host and forget it."""

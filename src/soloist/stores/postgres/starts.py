@@ -140,9 +140,14 @@ def purge(view: View, instance_id: str, generation: int | None) -> RuntimeStatus
     if not (row.status.is_terminal or is_entity_id(instance_id)):
         raise InstanceUnfinished(instance_id, row.status.value)
     waiting = view.messages(row) if is_entity_id(instance_id) else ()
+    replies = purged_entity(waiting, from_micros(view.now))
+    view.need("generations", [each.to.generation for each in replies])
     view.remove(row)
     moved = Moved(view, None)
-    for message in purged_entity(waiting, from_micros(view.now)):
+    for message in replies:
         reply(message, moved)
-    moved.settle()
+    for told in moved.settle().mail:
+        holder = view.get(told)
+        if holder is not None:
+            view.announce(holder)
     return row.status

@@ -18,11 +18,13 @@ _AT_ANY_TIME = -(2**63)
 _IS_LIVE = "SELECT 1 FROM hosts WHERE host_id = ? AND hub_id = ? AND expires_at > ?"
 
 _LEASE = "UPDATE executions SET owner = ?, epoch = epoch + 1 WHERE generation = ?"
-_DUE = f"{RECORD} WHERE e.hub_id = ? AND e.owner IS NULL AND e.due_at IS NOT NULL AND e.due_at <= ?"
-_IN_ORDER = " ORDER BY e.due_at, e.generation LIMIT ?"
+_DUE = (
+    f"{RECORD} WHERE e.hub_id = ? AND e.owner IS NULL AND e.due_at IS NOT NULL AND e.due_at <= ?"
+    " ORDER BY e.due_at, e.generation LIMIT ?"
+)
 _NEXT_DUE_AT = (
     "SELECT e.due_at FROM executions AS e JOIN instances AS i ON i.generation = e.generation"
-    " WHERE e.hub_id = ? AND e.owner IS NULL AND e.due_at IS NOT NULL"
+    " WHERE e.hub_id = ? AND e.owner IS NULL AND e.due_at IS NOT NULL ORDER BY e.due_at LIMIT 1"
 )
 
 # When its holder lets go, an instance is due as its last commit said or when its first message is,
@@ -59,13 +61,11 @@ def lease(
 ) -> tuple[LeaseGrant, int]:
     """Lease due instances; return the grant and the id of the last message it accounts for."""
     if live(connection, hub_id, now, host_id) is None:
-        return LeaseGrant(next_due_at=_next_due_at(connection, hub_id, leaves)), mail_after
+        return LeaseGrant(), mail_after
     _take_over(connection, hub_id, now)
     mail = connection.execute(_MAIL, (mail_after, host_id)).fetchall()
-    fits, versions = _fitting(leaves)
-    rows = connection.execute(
-        f"{_DUE}{fits}{_IN_ORDER}", (hub_id, now, *versions, limit)
-    ).fetchall()
+    due, versions = _fitting(_DUE, leaves)
+    rows = connection.execute(due, (hub_id, now, *versions, limit)).fetchall()
     grant = LeaseGrant(
         leases=tuple(lease_one(connection, record_of(row), row[EPOCH], host_id) for row in rows),
         mail=tuple(row[0] for row in mail),
@@ -163,22 +163,21 @@ def last_message_id(connection: sqlite3.Connection) -> int:
     return 0 if row is None else int(row[0])
 
 
-def _fitting(leaves: frozenset[str]) -> tuple[str, tuple[str, ...]]:
-    """Return the condition that leaves out some versions, and its values."""
+def _fitting(statement: str, leaves: frozenset[str]) -> tuple[str, tuple[str, ...]]:
+    """Return a statement that leaves out some versions, and the values for that."""
     if not leaves:
-        return "", ()
+        return statement, ()
     places = ", ".join("?" * len(leaves))
-    return f" AND coalesce(i.version, '') NOT IN ({places})", tuple(sorted(leaves))
+    fits = f" AND coalesce(i.version, '') NOT IN ({places}) ORDER BY "
+    return statement.replace(" ORDER BY ", fits), tuple(sorted(leaves))
 
 
 def _next_due_at(
     connection: sqlite3.Connection, hub_id: int, leaves: frozenset[str]
 ) -> datetime | None:
     """Return when the first instance that no host holds is due; past when some wait already."""
-    fits, versions = _fitting(leaves)
-    row = connection.execute(
-        f"{_NEXT_DUE_AT}{fits} ORDER BY e.due_at LIMIT 1", (hub_id, *versions)
-    ).fetchone()
+    next_due_at, versions = _fitting(_NEXT_DUE_AT, leaves)
+    row = connection.execute(next_due_at, (hub_id, *versions)).fetchone()
     return None if row is None else from_micros(row[0])
 
 
