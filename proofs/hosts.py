@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from soloist.webapi import BASE_PATH
@@ -29,18 +29,21 @@ class HostProcess:
     def __init__(
         self,
         app_dir: Path,
-        store: Path,
+        store: Path | str,
         *options: str,
         environment: Mapping[str, str] | None = None,
+        launcher: Sequence[str] = (),
     ) -> None:
         """Start it and wait until it serves.
+
+        ``launcher`` is a module with its own arguments, which runs ``soloist`` with the rest.
 
         Raises:
             HostDied: it did not come so far.
         """
         self._process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "soloist", "start", str(app_dir)),
+                *(sys.executable, "-m", *(launcher or ("soloist",)), "start", str(app_dir)),
                 *("--port", "0", "--store", str(store), *options),
             ],
             stdout=subprocess.PIPE,
@@ -62,6 +65,11 @@ class HostProcess:
     def management(self) -> str:
         """The management API's base URL."""
         return f"{self.origin}{BASE_PATH}"
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has not ended yet."""
+        return self._process.poll() is None
 
     def kill(self) -> None:
         """``kill -9``."""

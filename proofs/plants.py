@@ -1,0 +1,292 @@
+"""Planted bugs: each breaks one promise of a running host, so that a proof can show that it looks.
+
+A plant is applied from outside, before the host begins; the product knows nothing of it.
+
+    python -m proofs.plants                                  # which there are
+    python -m proofs.plants no-epoch -- start APP --store hub.db
+
+The bugs of a store stand under that store's heading; one of another store is added by a function
+with ``@plant`` that imports what it patches itself, so that nobody needs what he does not use.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import sqlite3
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import msgspec
+
+TELLING_TOO_EARLY_SECONDS = 0.01
+MENDING_TOO_LATE_SECONDS = 0.02
+
+
+class Plant(msgspec.Struct, frozen=True):
+    """A bug by name, what it breaks, and how it is put in."""
+
+    name: str
+    breaks: str
+    apply: Callable[[], None]
+
+
+PLANTS: dict[str, Plant] = {}
+
+
+def plant(name: str, breaks: str) -> Callable[[Callable[[], None]], Callable[[], None]]:
+    """Enter a function, which patches what it must, as a planted bug."""
+
+    def enter(apply: Callable[[], None]) -> Callable[[], None]:
+        assert name not in PLANTS, f"two plants are called {name}"
+        PLANTS[name] = Plant(name, breaks, apply)
+        return apply
+
+    return enter
+
+
+def apply(name: str | None) -> None:
+    """Put a planted bug into this process; ``None`` does nothing."""
+    if name is not None:
+        PLANTS[name].apply()
+
+
+def launcher(name: str | None) -> tuple[str, ...]:
+    """Return what runs ``soloist`` with a planted bug, as ``HostProcess`` takes it."""
+    return () if name is None else ("proofs.plants", name, "--")
+
+
+def replace(owner: Any, name: str, value: Any) -> Any:
+    """Put ``value`` in the place of what is called so; return what was there.
+
+    A plant whose place is gone must fail, not do nothing: it would not be caught.
+    """
+    before = getattr(owner, name)
+    setattr(owner, name, value)
+    return before
+
+
+# -- any store: the engine and the core ----------------------------------------------------------
+
+
+@plant("passes-over-missed", "A timer makes good what was missed while no host was up.")
+def _passes_over_missed() -> None:
+    from soloist.engine import timers
+
+    def taken_up(state: Any, trigger: Any, next_after: Any, now: Any) -> Any:
+        unmonitored = msgspec.structs.replace(trigger, is_monitored=False)
+        return taken_up_before(state, unmonitored, next_after, now)
+
+    taken_up_before = replace(timers, "taken_up", taken_up)
+
+
+# -- the memory store ----------------------------------------------------------------------------
+
+
+@plant("memory-no-fence", "A commit without the live lease changes nothing (memory).")
+def _memory_no_fence() -> None:
+    from soloist.stores import memory
+
+    replace(memory, "_is_current", lambda found, outcome: not found.record.status.is_terminal)
+
+
+@plant("memory-no-epoch", "A commit under an older lease of the same host is refused (memory).")
+def _memory_no_epoch() -> None:
+    from soloist.stores import memory
+
+    def is_current(found: Any, outcome: Any) -> bool:
+        of_now = msgspec.structs.replace(outcome, epoch=found.epoch)
+        return bool(is_current_before(found, of_now))
+
+    is_current_before = replace(memory, "_is_current", is_current)
+
+
+# -- the SQLite store ----------------------------------------------------------------------------
+
+
+def _weaken_fence(*conditions: str) -> None:
+    from soloist.stores.sqlite import commits
+
+    for name in ("_STEP", "_FINISH", "_CONTINUE"):
+        statement = getattr(commits, name)
+        for condition in conditions:
+            assert condition in statement, f"{name} has no {condition!r}"
+            head, _, tail = statement.rpartition(condition)
+            statement = f"{head}({condition} OR 1){tail}"  # the value is still bound
+        replace(commits, name, statement)
+
+
+@plant("no-fence", "A commit without the live lease changes nothing (SQLite).")
+def _no_fence() -> None:
+    _weaken_fence("execution_id = ?", "epoch = ?", "history_length = ?", "owner IS NOT NULL")
+
+
+@plant("no-epoch", "A commit under an older lease is refused (SQLite).")
+def _no_epoch() -> None:
+    _weaken_fence("epoch = ?")
+
+
+@plant("ack-before-commit", "Nothing is acknowledged before its commit (SQLite).")
+def _ack_before_commit() -> None:
+    from soloist.failpoints import reach
+    from soloist.stores.sqlite import writer
+
+    def run(self: Any, group: list[Any]) -> None:
+        connection = self._connected()
+        try:
+            for operation in group:
+                writer._run_one(connection, operation)
+        except Exception as error:  # noqa: BLE001  # as the writer does
+            self._undo(group, error)
+            return
+        for operation in group:
+            writer._tell(operation, operation.error, self._orphaned)
+
+        def over(_error: BaseException | None) -> None:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            self._loop.call_soon(self._turn)
+
+        def write() -> None:
+            reach("commit.written")
+            self._jobs.put((lambda: connection.execute("COMMIT"), over))
+
+        self._loop.call_later(TELLING_TOO_EARLY_SECONDS, write)
+
+    replace(writer.Writer, "_run", run)
+
+
+@plant("takes-failure-for-success", "A commit that failed was not acknowledged (SQLite).")
+def _takes_failure_for_success() -> None:
+    from soloist.stores.sqlite import writer
+
+    def undo(self: Any, group: list[Any], _error: BaseException) -> None:
+        connection = self._connected()
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        self._settle(group, None)
+
+    replace(writer.Writer, "_undo", undo)
+
+
+@plant("gives-up", "A host whose disk works again goes on by itself (SQLite).")
+def _gives_up() -> None:
+    from soloist.stores.sqlite import writer
+
+    def undo(self: Any, group: list[Any], error: BaseException) -> None:
+        connection = self._connected()
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        for operation in group:
+            writer._tell(operation, self._told(error), self._orphaned)
+
+    replace(writer.Writer, "_undo", undo)
+
+
+@plant("no-sync", "What is acknowledged survives a power cut (SQLite).")
+def _no_sync() -> None:
+    from soloist.stores.sqlite import store
+
+    def open_writer(*arguments: Any) -> sqlite3.Connection:
+        connection: sqlite3.Connection = open_writer_before(*arguments)
+        connection.execute("PRAGMA synchronous = OFF")
+        return connection
+
+    open_writer_before = replace(store, "open_writer", open_writer)
+
+
+@plant("no-begin", "A verb is one transaction (SQLite).")
+def _no_begin() -> None:
+    from soloist.stores.sqlite import writer
+
+    def run(self: Any, group: list[Any]) -> None:
+        for operation in group:
+            writer._run_one(self._connected(), operation)
+        self._settle(group, None)
+
+    replace(writer, "begin", lambda _connection: True)
+    replace(writer.Writer, "_run", run)
+
+
+def _cut_in_two(connection: sqlite3.Connection) -> None:
+    connection.execute("COMMIT")
+    connection.execute("BEGIN IMMEDIATE")
+
+
+@plant("half-replace", "After a crash an id is old or new, never half (SQLite).")
+def _half_replace() -> None:
+    from soloist.stores.sqlite import starts
+
+    def replaced(existing: Any, at: Any, moved: Any) -> None:
+        replace_before(existing, at, moved)
+        _cut_in_two(moved.connection)
+
+    replace_before = replace(starts, "_replace", replaced)
+
+
+@plant("half-step", "An outcome is committed whole or not at all (SQLite).")
+def _half_step() -> None:
+    from soloist.stores.sqlite import commits
+
+    def settle_inbox(connection: sqlite3.Connection, now: int, outcome: Any) -> None:
+        _cut_in_two(connection)
+        settle_before(connection, now, outcome)
+
+    settle_before = replace(commits, "_settle_inbox", settle_inbox)
+
+
+@plant("forgets-mail", "What a step sends is committed with the step (SQLite).")
+def _forgets_mail() -> None:
+    from soloist.stores.sqlite import commits
+
+    def send(message: Any, moved: Any) -> None:
+        _cut_in_two(moved.connection)
+        send_before(message, moved)
+
+    send_before = replace(commits, "send", send)
+
+
+@plant("consumes-later", "A message enters the history exactly once (SQLite).")
+def _consumes_later() -> None:
+    from soloist.stores.sqlite import commits, store
+
+    def delete(connection: sqlite3.Connection, outcome: Any) -> None:
+        consume_before(connection, outcome)
+
+    async def commit(self: Any, outcome: Any, host_id: int | None = None) -> Any:
+        receipt = await commit_before(self, outcome, host_id)
+
+        def catch_up() -> None:
+            with contextlib.suppress(Exception):
+                self._open_writer().submit(partial(delete, outcome=outcome))
+
+        asyncio.get_running_loop().call_later(MENDING_TOO_LATE_SECONDS, catch_up)
+        return receipt
+
+    consume_before = replace(commits, "_consume", lambda connection, outcome: None)
+    commit_before = replace(store.SqliteStore, "commit", commit)
+
+
+def main() -> None:
+    """List the plants, or run ``soloist`` with one."""
+    split = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    parser = argparse.ArgumentParser(description="Run soloist with a planted bug.")
+    parser.add_argument("name", nargs="?", choices=sorted(PLANTS))
+    parser.usage = "%(prog)s [NAME -- what soloist is to do]"
+    name = parser.parse_args(sys.argv[1:split]).name
+    if name is None:
+        for each in PLANTS.values():
+            print(f"{each.name:<26}breaks: {each.breaks}")
+        return
+    apply(name)
+    from soloist.cli import main as soloist
+
+    sys.argv = ["soloist", *sys.argv[split + 1 :]]
+    soloist(prog_name="soloist")
+
+
+if __name__ == "__main__":
+    main()
