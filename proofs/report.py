@@ -15,7 +15,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """What came of one run of one proof.
 
     ``did`` counts what was done and seen. ``left_out`` says which parts could not be done on this
-    machine, and why. ``plant`` is the planted bug under which it ran, if any: then violations are
+    machine, and why; ``details`` are shown when the proof runs alone. ``plant`` is the planted bug under which it ran, if any: then violations are
     what is hoped for.
     """
 
@@ -25,6 +25,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     violations: tuple[str, ...]
     seed: int | None = None
     left_out: tuple[str, ...] = ()
+    details: tuple[str, ...] = ()
     plant: str | None = None
 
     @property
@@ -41,8 +42,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.check}{planted}: {'; '.join(part for part in parts if part)}"
 
     def describe(self) -> str:
-        """Return the line and the first violations."""
-        return "\n".join([self.line, *self.violations[:MAX_VIOLATIONS_SHOWN]])
+        """Return the details, the line and the first violations."""
+        return "\n".join([*self.details, self.line, *self.violations[:MAX_VIOLATIONS_SHOWN]])
 
 
 Prove = Callable[[argparse.Namespace], Finding]
