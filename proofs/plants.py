@@ -22,7 +22,7 @@ from typing import Any
 
 import msgspec
 
-TELLING_TOO_EARLY_SECONDS = 0.01
+TELLING_TOO_EARLY_SECONDS = 0.05
 MENDING_TOO_LATE_SECONDS = 0.02
 
 
@@ -148,6 +148,7 @@ def _ack_before_commit() -> None:
         def over(_error: BaseException | None) -> None:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
+            reach("commit.durable")
             self._loop.call_soon(self._turn)
 
         def write() -> None:
