@@ -42,15 +42,16 @@ def found(check: str, *options: str) -> Finding:
 def test_an_entity_holds_each_operation_once_and_in_order_however_often_its_host_is_killed(
     tmp_path: Path,
 ) -> None:
-    tally = Entities(tmp_path, seed=7).run(signals=100, orchestrations=20, kills=2)
-    assert tally.violations == []
-    assert (tally.completed, len(tally.acknowledged)) == (20, 100)
+    finding = Entities(tmp_path, seed=7).run(signals=100, orchestrations=20, kills=2)
+    assert finding.violations == ()
+    assert finding.did["orchestrations"] == 20
+    assert finding.did["signals acknowledged"] == 100
 
 
 def test_a_timer_fires_each_second_once_over_a_stop_and_a_kill(tmp_path: Path) -> None:
-    tally = timers.prove(tmp_path, seconds=2.5)
-    assert tally.violations == []
-    assert len(tally.firings) > 4
+    finding = timers.prove(tmp_path, seconds=2.5)
+    assert finding.violations == ()
+    assert finding.did["firings"] > 4
 
 
 @needs_fork
