@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import sqlite3
 import tempfile
 import time
@@ -24,13 +23,11 @@ from pathlib import Path
 
 import httpx
 
-from proofs.faults import ALWAYS, FailingDisk, missing
-from proofs.hosts import HostProcess
+from proofs.faults import ALWAYS, FailingDisk, can_limit_files, limit_files, missing
+from proofs.hosts import HostDied, HostProcess
 from proofs.report import Finding, conclude, parser_for
 from proofs.workload import Workload
-
-with contextlib.suppress(ImportError):
-    import resource
+from soloist.errors import SoloistError
 
 CALLERS = 12
 REFUSALS = 30
@@ -59,7 +56,14 @@ class DidNotGoOn(Exception):
 class Disk:
     """One run of the proof in a folder of its own."""
 
-    def __init__(self, folder: Path, seed: int, plant: str | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        seed: int,
+        plant: str | None = None,
+        patience_seconds: float = PATIENCE_SECONDS,
+    ) -> None:
+        self._patience_seconds = patience_seconds
         self._load = Workload(folder, seed, plant, SETTLING_SECONDS)
         self._seed = seed
         self._plant = plant
@@ -70,22 +74,27 @@ class Disk:
             self._disk = FailingDisk(folder)
         else:
             self._left_out.append(reason)
-        if not hasattr(resource, "prlimit"):
+        if not can_limit_files():
             self._left_out.append("files that may not grow: they need Linux")
         self._faults: Counter[str] = Counter()
+        self._at_stake = 0
         self._is_loading = False
 
     def run(self, rounds: int) -> Finding:
         """Let ``rounds`` hosts live through every fault and die, the last one finish, and judge."""
         began = time.monotonic()
-        for number in range(rounds):
-            self._round(cuts_power=number % 2 == 0)
-        self._finish()
         load = self._load
+        try:
+            for number in range(rounds):
+                self._round(cuts_power=number % 2 == 0)
+            self._finish()
+        except (HostDied, SoloistError) as error:
+            load.violations.append(f"no host can begin any more: {str(error).strip()}")
         return Finding(
             check="disk",
             did={
                 "faults": sum(self._faults.values()),
+                "writes at stake in power cuts": self._at_stake,
                 "starts acknowledged": len(load.accepted),
                 "put off (503)": len(load.put_off),
                 "without an answer": len(load.unanswered),
@@ -110,8 +119,7 @@ class Disk:
                 host.kill()
         disk = self._disk
         if disk is not None and cuts_power:
-            lost = disk.cut_power(self._load.store, self._load.random)
-            self._faults["writes at stake in power cuts"] += lost
+            self._at_stake += disk.cut_power(self._load.store, self._load.random)
         if disk is not None:
             disk.mend()
 
@@ -132,43 +140,37 @@ class Disk:
     async def _bear(self, host: HostProcess) -> None:
         """Let one fault after another come and go."""
         await self._wait_for_starts("at the beginning", host)
-        if hasattr(resource, "prlimit"):
-            limit, bound = resource.RLIMIT_FSIZE, resource.prlimit(host.pid, resource.RLIMIT_FSIZE)
+        if can_limit_files():
             await self._fault(
                 "a limit on the size of files",
                 host,
-                lambda: resource.prlimit(host.pid, limit, (SMALLEST_FILE_BYTES, bound[1])),
-                lambda: resource.prlimit(host.pid, limit, bound),
+                lambda: limit_files(host.pid, SMALLEST_FILE_BYTES),
             )
         disk = self._disk
         if disk is None:
             return
         await asyncio.to_thread(self._empty_log)
         room = self._load.random.randrange(MAX_ROOM_BYTES)
-        await self._fault("a full disk", host, lambda: disk.put("room", room), disk.mend)
-        writes = ("failing_writes", ALWAYS)
-        await self._fault("writes that fail", host, lambda: disk.put(*writes), disk.mend)
+        await self._fault("a full disk", host, lambda: disk.begin("room", room))
+        await self._fault("writes that fail", host, lambda: disk.begin("failing_writes", ALWAYS))
         for _ in range(SINGLE_FAILURES):
             await self._one_failing_sync(host, disk)
-        syncs = ("failing_syncs", ALWAYS)
-        await self._fault("syncs that fail", host, lambda: disk.put(*syncs), disk.mend)
+        await self._fault("syncs that fail", host, lambda: disk.begin("failing_syncs", ALWAYS))
 
     async def _fault(
-        self,
-        name: str,
-        host: HostProcess,
-        begin: Callable[[], object],
-        end: Callable[[], object],
+        self, name: str, host: HostProcess, begin: Callable[[], Callable[[], object]]
     ) -> None:
         """Let a fault last until enough starts were put off, and the host go on."""
         put_off = len(self._load.put_off)
-        begin()
-        is_felt = await _until(lambda: len(self._load.put_off) >= put_off + REFUSALS)
+        end = begin()
+        is_felt = await self._until(lambda: len(self._load.put_off) >= put_off + REFUSALS)
         end()
         self._faults[name] += 1
         if not is_felt:
             count = len(self._load.put_off) - put_off
-            raise DidNotGoOn(f"{name}: {count} starts were put off in {PATIENCE_SECONDS:.0f} s")
+            raise DidNotGoOn(
+                f"{name}: {count} starts were put off in {self._patience_seconds:.0f} s"
+            )
         await self._wait_for_starts(f"after {name}", host)
 
     async def _one_failing_sync(self, host: HostProcess, disk: FailingDisk) -> None:
@@ -177,7 +179,7 @@ class Disk:
         disk.keep_undo()
         await asyncio.sleep(self._load.random.uniform(0, 0.05))
         disk.put("failing_syncs", 1)
-        if not await _until(lambda: disk.get("syncs_failed") > failed):
+        if not await self._until(lambda: disk.get("syncs_failed") > failed):
             raise DidNotGoOn("nothing was synced")
         self._faults["one sync that fails"] += 1
         await self._wait_for_starts("after one sync that failed", host)
@@ -192,12 +194,12 @@ class Disk:
             name = "power cuts"
             disk.keep_undo()
             disk.die_at_sync(self._load.random.randint(1, MAX_SYNCS_TO_LIVE))
-            await _until(lambda: not host.is_running, POWER_SECONDS)
+            await self._until(lambda: not host.is_running, POWER_SECONDS)
         else:
             name = "kill -9 while syncs fail"
             put_off = len(self._load.put_off)
             disk.put("failing_syncs", ALWAYS)
-            await _until(lambda: len(self._load.put_off) >= put_off + REFUSALS)
+            await self._until(lambda: len(self._load.put_off) >= put_off + REFUSALS)
         self._faults[name] += 1
         await asyncio.to_thread(host.kill)
 
@@ -208,12 +210,12 @@ class Disk:
 
     async def _wait_for_starts(self, when: str, host: HostProcess) -> None:
         accepted = len(self._load.accepted)
-        if await _until(lambda: len(self._load.accepted) >= accepted + ACCEPTED_AGAIN):
+        if await self._until(lambda: len(self._load.accepted) >= accepted + ACCEPTED_AGAIN):
             return
         state = "goes on" if host.is_running else "has ended"
         count = len(self._load.accepted) - accepted
         raise DidNotGoOn(
-            f"{when}: the host {state}, {count} starts were accepted in {PATIENCE_SECONDS:.0f} s"
+            f"{when}: the host {state}, {count} starts were accepted in {self._patience_seconds:.0f} s"
         )
 
     async def _keep_calling(self, http: httpx.AsyncClient) -> None:
@@ -224,6 +226,17 @@ class Disk:
             elif status is None:
                 await asyncio.sleep(_LOOK_SECONDS)
 
+    async def _until(
+        self, holds: Callable[[], bool], patience_seconds: float | None = None
+    ) -> bool:
+        """Wait for something, at most so long; return whether it came about."""
+        deadline = time.monotonic() + (patience_seconds or self._patience_seconds)
+        while not holds():
+            if time.monotonic() > deadline:
+                return False
+            await asyncio.sleep(_LOOK_SECONDS)
+        return True
+
     def _finish(self) -> None:
         host = self._host()
         try:
@@ -233,19 +246,12 @@ class Disk:
         asyncio.run(self._load.judge())
 
 
-async def _until(holds: Callable[[], bool], patience_seconds: float = PATIENCE_SECONDS) -> bool:
-    deadline = time.monotonic() + patience_seconds
-    while not holds():
-        if time.monotonic() > deadline:
-            return False
-        await asyncio.sleep(_LOOK_SECONDS)
-    return True
-
-
-def prove(rounds: int, seed: int, plant: str | None = None) -> Finding:
+def prove(
+    rounds: int, seed: int, plant: str | None = None, patience_seconds: float = PATIENCE_SECONDS
+) -> Finding:
     """Run the proof in a temporary folder."""
     with tempfile.TemporaryDirectory() as folder:
-        return Disk(Path(folder), seed, plant).run(rounds)
+        return Disk(Path(folder), seed, plant, patience_seconds).run(rounds)
 
 
 def main() -> None:
@@ -253,9 +259,10 @@ def main() -> None:
     parser = parser_for(__doc__)
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--patience-seconds", type=float, default=PATIENCE_SECONDS)
 
     def run(arguments: argparse.Namespace) -> Finding:
-        return prove(arguments.rounds, arguments.seed, arguments.plant)
+        return prove(arguments.rounds, arguments.seed, arguments.plant, arguments.patience_seconds)
 
     conclude(parser, run)
 

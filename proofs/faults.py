@@ -9,6 +9,7 @@ import shutil
 import struct
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -39,6 +40,20 @@ def missing() -> str | None:
     if shutil.which("gcc") is None:
         return "writes and syncs that fail: there is no gcc to build proofs/failing_disk.c with"
     return None
+
+
+def can_limit_files() -> bool:
+    """Whether another process's files can be kept from growing."""
+    return sys.platform.startswith("linux")
+
+
+def limit_files(pid: int, size_bytes: int) -> Callable[[], object]:
+    """Let every write of a process beyond a size fail; return what takes the limit away."""
+    import resource  # not everywhere
+
+    limit, before = resource.RLIMIT_FSIZE, resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(pid, limit, (size_bytes, before[1]))
+    return lambda: resource.prlimit(pid, limit, before)
 
 
 class FailingDisk:
@@ -79,6 +94,11 @@ class FailingDisk:
         """Read one thing."""
         (number,) = _NUMBER.unpack_from(self._memory, _FIELDS.index(field) * _NUMBER.size)
         return int(number)
+
+    def begin(self, field: str, number: int) -> Callable[[], object]:
+        """Change one thing; return what mends it."""
+        self.put(field, number)
+        return self.mend
 
     def mend(self) -> None:
         """Let everything succeed again."""

@@ -129,6 +129,7 @@ class WatchedStore:
         self.is_dead = False
         self.runs = asyncio.Event()
         self.runs.set()
+        self.commits_to_pause = 0
         self.stale = 0
         self._store = store
         self._check = check
@@ -147,6 +148,10 @@ class WatchedStore:
 
     async def commit(self, outcome: Outcome, host_id: int | None = None) -> CommitReceipt | None:
         """Commit, and hold the result against the laws."""
+        if self.commits_to_pause > 0 and not self.is_dead:
+            self.commits_to_pause -= 1
+            if self.commits_to_pause == 0:
+                self.runs.clear()
         await self._alive()
         hub: Hub = self._store._hub
         found = hub.by_generation.get(outcome.generation)
@@ -226,6 +231,7 @@ class Simulation:
             (1, self._purge),
             (1, self._kill),
             (5, self._pause),
+            (3, self._pause_before_commit),
             (3, self._begin_process),
         ]
         (act,) = self._random.choices([c[1] for c in choices], [c[0] for c in choices])
@@ -280,6 +286,12 @@ class Simulation:
             await self._clock.jump(self._random.choice([5, LEASE_SECONDS + 5]), step_seconds=1)
         if self._random.random() < _GOES_ON:
             runs.set()
+
+    async def _pause_before_commit(self) -> None:
+        """Let a process work on, and stop it with one of its next commits in its hands."""
+        if self._processes:
+            store = self._random.choice(self._processes).store
+            store.commits_to_pause = self._random.randrange(1, 6)
 
     async def _call(self, act: Callable[[Client], Awaitable[Any]]) -> Any:
         """Do something as a caller of a process that runs; refusals and failures are answers."""

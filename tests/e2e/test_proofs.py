@@ -8,15 +8,22 @@ import sys
 import tempfile
 from pathlib import Path
 
+import msgspec
 import pytest
 
+import proofs.all
 from proofs import timers
+from proofs.all import PROOFS
 from proofs.entities import Entities
-from proofs.report import Finding, read_finding
+from proofs.plants import PLANTS
+from proofs.report import Finding, is_well, read_finding, table
 
 ROOT = Path(__file__).resolve().parents[2]
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+needs_linux = pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="disks are made to fail on Linux only"
+)
 
 
 def found(check: str, *options: str) -> Finding:
@@ -65,3 +72,39 @@ def test_a_verb_killed_at_any_statement_is_done_whole_or_not_at_all() -> None:
 def test_a_replacement_cut_in_two_is_found_out() -> None:
     finding = found("statements", "--verb", "replace", "--plant", "half-replace")
     assert any("half done" in each for each in finding.violations)
+
+
+@needs_linux
+def test_a_disk_that_fails_in_every_way_loses_nothing_that_was_acknowledged() -> None:
+    finding = found("disk", "--rounds", "1", "--seed", "7")
+    assert finding.violations == ()
+    assert finding.did["put off (503)"] > 20
+
+
+@needs_linux
+def test_a_host_that_acknowledges_before_it_commits_is_found_out() -> None:
+    options = ("--rounds", "1", "--patience-seconds", "3", "--plant", "ack-before-commit")
+    finding = found("disk", *options)
+    assert any("accepted and never ended" in each for each in finding.violations)
+
+
+def test_every_proof_and_every_planted_bug_in_the_list_is_there() -> None:
+    folder = Path(proofs.all.__file__).parent
+    concluding = {
+        each.stem for each in folder.glob("*.py") if "conclude(parser" in each.read_text()
+    }
+    assert {each.name for each in PROOFS} == concluding - {"report"}
+    assert {each.name for proof in PROOFS for each in proof.plants} <= PLANTS.keys()
+
+
+def test_a_planted_bug_that_nobody_caught_is_not_well() -> None:
+    sound = Finding(check="some", did={"kills": 3}, seconds=1.0, violations=())
+    missed = msgspec.structs.replace(sound, plant="a bug")
+    caught = msgspec.structs.replace(missed, violations=("lost",))
+    broken = msgspec.structs.replace(caught, broke_down=True)
+    assert [is_well(sound, each) for each in (None, caught, missed, broken)] == [
+        *(True, True, False, False)
+    ]
+    assert not is_well(caught, None)
+    lines = table([(sound, caught), (sound, missed)]).splitlines()
+    assert [line.split()[-1] for line in lines[2:]] == ["1", "NO"]
