@@ -3,8 +3,9 @@
 Rules of this file: while one transaction is being synced, operations gather; then they all go
 into the next one. Nobody hears of a result before the commit that holds it. An operation that
 refuses (a domain error) before it has written anything leaves its neighbours as they are; anything
-else that goes wrong, such as a damaged row found half-way, rolls the group back, and its operations
-are run again, one a transaction.
+else that goes wrong, such as a damaged row found half-way or a commit that the disk refuses, rolls
+the group back, and its operations are run again, one a transaction. Nobody hears of a failure
+before what the failed commit left in the log is written over.
 
 Statements run on the event loop, and only what waits for the disk or for another process (BEGIN
 when the file is busy, COMMIT) runs on the writer's thread; never both at once. A statement takes
