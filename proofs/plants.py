@@ -22,8 +22,8 @@ from typing import Any
 
 import msgspec
 
-TELLING_TOO_EARLY_SECONDS = 0.01
-MENDING_TOO_LATE_SECONDS = 0.02
+TELLING_TOO_EARLY_SECONDS = 0.05
+MENDING_TOO_LATE_SECONDS = 0.1
 
 
 class Plant(msgspec.Struct, frozen=True):
@@ -172,6 +172,7 @@ def _ack_before_commit() -> None:
         def over(_error: BaseException | None) -> None:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
+            reach("commit.durable")
             self._loop.call_soon(self._turn)
 
         def write() -> None:
@@ -201,13 +202,10 @@ def _gives_up() -> None:
     from soloist.stores.sqlite import writer
 
     def undo(self: Any, group: list[Any], error: BaseException) -> None:
-        connection = self._connected()
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        for operation in group:
-            writer._tell(operation, self._told(error), self._orphaned)
+        self._is_open = False  # whoever asks from now on is told that the store is not open
+        undo_before(self, group, error)
 
-    replace(writer.Writer, "_undo", undo)
+    undo_before = replace(writer.Writer, "_undo", undo)
 
 
 @plant("no-sync", "What is acknowledged survives a power cut (SQLite).")

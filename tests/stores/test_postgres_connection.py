@@ -9,7 +9,7 @@ import pytest
 
 from proofs.postgres import primary_and_standby, url_of_either
 from soloist.contracts.clock import SystemClock
-from soloist.errors import HubTooNew, SettingsError, StoreUnavailable
+from soloist.errors import HubTooNew, InstanceExists, SettingsError, StoreUnavailable
 from soloist.stores import shown_url, store_at
 from soloist.stores.postgres import PostgresStore, connection
 from soloist.stores.postgres.connection import address_of
@@ -188,3 +188,12 @@ async def test_what_a_failover_would_lose_is_told() -> None:
         assert found.survives_crash
         assert "asynchronously" in found.text
         await safe.close()
+
+
+async def test_an_id_is_one_id_whatever_encoding_a_client_is_told_to_use(
+    postgres: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await (await postgres.opened()).start(postgres.request("é"), None)
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    with pytest.raises(InstanceExists):
+        await (await postgres.opened()).start(postgres.request("é"), None)
