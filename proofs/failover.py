@@ -63,7 +63,7 @@ def _fail_over(draw: random.Random, seed: int, plant: str | None) -> Finding:
         stack.callback(arena.stop)
         options = ("--log-level", "error", "--lease-seconds", str(LEASE_SECONDS))
         for _ in range(HOSTS):
-            arena.add_host(*options, launcher=launcher(None if plant == ASYNCHRONOUS else plant))
+            arena.add_host(*options, launcher=launcher(plant))
         arena.send_racers(RACERS, callers=CALLERS, doors=HTTP_DOORS, own_share=OWN_SHARE)
         arena.wait_for_load()
         time.sleep(draw.uniform(*LOAD_SECONDS))

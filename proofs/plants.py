@@ -343,6 +343,27 @@ def _postgres_asks_again() -> None:
     attempt_before = replace(writer.Writer, "_attempt", attempt)
 
 
+@plant("postgres-own-clock", "Leases and times are the database's (PostgreSQL).")
+def _postgres_own_clock() -> None:
+    from datetime import UTC, datetime
+
+    from soloist.contracts.clock import SystemClock
+    from soloist.stores.postgres import PostgresStore
+    from soloist.stores.postgres.connection import DATABASE_TIME
+
+    def init(self: Any, *arguments: Any, **options: Any) -> None:
+        wrong = SystemClock().now() - datetime.now(UTC)
+        expression = f"({DATABASE_TIME} + {round(wrong.total_seconds() * 1_000_000)})"
+        init_before(self, *arguments, **{**options, "time": expression})
+
+    init_before = replace(PostgresStore, "__init__", init)
+
+
+@plant("asynchronous-standby", "A commit is acknowledged when the standby has it, too.")
+def _asynchronous_standby() -> None:
+    """It is planted in the servers, by the proof of failover itself."""
+
+
 def main() -> None:
     """List the plants, or run ``soloist`` with one."""
     split = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)

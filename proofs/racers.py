@@ -158,6 +158,7 @@ class Racer:
             name=self._random.choice(("Work", "Work", "Other")) if is_wild else "Work",
             policy=policy.value,
             door=door,
+            pause_ms=self._random.choice((0, 100, 500, 1500) if is_own else (0, 0, 5, 20)),
         )
 
     def _door(self, is_own: bool) -> str:
@@ -168,18 +169,10 @@ class Racer:
 
     def _input(self, operation: Operation) -> dict[str, Any]:
         draw = self._random
+        order = {"token": operation.token, "pause_ms": operation.pause_ms}
         if operation.instance_id.startswith(OWN):  # long enough to be met by what goes wrong
-            return {
-                "token": operation.token,
-                "steps": draw.randint(1, 6),
-                "pause_ms": draw.choice((0, 100, 500, 1500)),
-                "rest_ms": draw.choice((0, 0, 20, 100)),
-            }
-        return {
-            "token": operation.token,
-            "steps": draw.randint(0, 2),
-            "pause_ms": draw.choice((0, 0, 5, 20)),
-        }
+            return {**order, "steps": draw.randint(1, 6), "rest_ms": draw.choice((0, 0, 20, 100))}
+        return {**order, "steps": draw.randint(0, 2)}
 
     def _origin(self) -> str:
         return self._random.choice(self._orders.origins)

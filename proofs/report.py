@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import signal
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
 MAX_VIOLATIONS_SHOWN = 20
+
+_TERMINATED = 143
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +65,7 @@ def parser_for(module_doc: str | None) -> argparse.ArgumentParser:
 def conclude(parser: argparse.ArgumentParser, prove: Prove) -> None:
     """Run a proof from the command line: print its line, exit 1 on a violation."""
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))  # and clean up on the way
     finding = prove(arguments)
     if arguments.finding is not None:
         arguments.finding.write_bytes(msgspec.json.encode(finding))
