@@ -96,7 +96,11 @@ class Arena:
             APP,
             store or self.store,
             *options,
-            environment={"PROOF_LEDGER": str(self._ledger), **(environment or {})},
+            environment={
+                "PROOF_LEDGER": str(self._ledger),
+                "PYTHONFAULTHANDLER": "1",
+                **(environment or {}),
+            },
             launcher=launcher,
         )
         self.hosts.append(host)
@@ -154,6 +158,16 @@ class Arena:
             )
             self._racers.append((process, answers))
 
+    def wait_for_load(self, operations: int = 100) -> None:
+        """Wait until the racers are at it."""
+        deadline = time.monotonic() + RECOVERY_SECONDS
+        while sum(path.read_bytes().count(b"\n") for path in self._answers()) < operations:
+            assert time.monotonic() < deadline, "the racers do not begin"
+            time.sleep(0.1)
+
+    def _answers(self) -> list[Path]:
+        return [path for _, path in self._racers if path.exists()]
+
     def stop_racers(self) -> None:
         """Let the racers end what they have begun."""
         self._until.touch()
@@ -177,7 +191,8 @@ class Arena:
         for host in self.hosts:
             while not _is_ready(host):
                 if not host.is_running:
-                    self.violations.append(f"a host has ended: {''.join(host.output[-20:])}")
+                    last = "".join(host.output[-40:])
+                    self.violations.append(f"a host has ended, code {host.code}: {last}")
                     break
                 if time.monotonic() > deadline:
                     self.violations.append(f"a host does not serve {seconds:g} s after the storm")
@@ -221,7 +236,7 @@ class Arena:
         return "\n".join(lines)
 
     def _operations(self) -> list[Operation]:
-        lines = (line for _, answers in self._racers for line in answers.read_bytes().splitlines())
+        lines = (line for path in self._answers() for line in path.read_bytes().splitlines())
         return [msgspec.json.decode(line, type=Operation) for line in lines]
 
     async def _settled(self, operations: list[Operation]) -> list[Operation]:

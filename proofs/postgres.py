@@ -168,6 +168,11 @@ class PostgresServer:
             cursor = connection.execute(statement)
             return cursor.fetchall() if cursor.description else []
 
+    def fall_behind(self) -> None:
+        """Let a standby receive nothing more."""
+        self.execute("ALTER SYSTEM SET primary_conninfo = ''")
+        self.execute("SELECT pg_reload_conf()")
+
     def promote(self) -> None:
         """Make a standby a primary of its own; return when it takes writes."""
         assert self.execute("SELECT pg_promote(true, 30)") == [(True,)], "it was not promoted"

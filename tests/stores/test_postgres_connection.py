@@ -11,7 +11,7 @@ from proofs.postgres import primary_and_standby, url_of_either
 from soloist.contracts.clock import SystemClock
 from soloist.errors import HubTooNew, InstanceExists, SettingsError, StoreUnavailable
 from soloist.stores import shown_url, store_at
-from soloist.stores.postgres import PostgresStore
+from soloist.stores.postgres import PostgresStore, connection
 from soloist.stores.postgres.connection import address_of
 from tests.contract.databases import CLOCK
 from tests.contract.world import LEASE_SECONDS, World
@@ -126,6 +126,26 @@ async def test_everything_works_with_statements_that_no_session_keeps(postgres: 
     await pooled.deliver("x", postgres.raised(), None)
     assert len(await pooled.inbox(receipt.record.generation, 0)) == 1
     await pooled.close()
+
+
+async def test_what_a_host_had_locked_when_it_fell_silent_is_free_again(
+    postgres: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "TRANSACTION_MILLISECONDS", 300)
+    address = address_of(postgres.url)
+    silent, other = await connection.connect(address), await connection.connect(address)
+    lock = "SELECT pg_advisory_xact_lock(7)"
+
+    async def fall_silent() -> None:
+        async with silent.pipeline():
+            await silent.execute("BEGIN")
+            await (await silent.execute(lock)).fetchall()  # and of the rest, nothing is sent
+            await other.execute(lock)
+
+    with pytest.raises(psycopg.Error):
+        await fall_silent()
+    await connection.close(silent)
+    await connection.close(other)
 
 
 async def test_news_reach_another_process_at_once(postgres: World) -> None:

@@ -28,6 +28,11 @@ LOCK_MILLISECONDS = 5_000
 IDLE_TRANSACTION_MILLISECONDS = 5_000
 """A host that stands still in the middle of a transaction loses it, and with it its locks."""
 
+TRANSACTION_MILLISECONDS = 15_000
+"""The same for one that falls silent in the middle of a round trip, when the database waits for the
+rest of it and neither a statement runs nor the transaction counts as idle. PostgreSQL 17 and newer;
+what older ones notice is a machine that is gone, by the signs of life that a connection gives."""
+
 DATABASE_TIME = "(SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)"
 """The time that judges leases, in microseconds since 1970. A subquery, so that it is asked once a
 statement and an index can be searched for it."""
@@ -40,6 +45,13 @@ _ALIVE = {
     "keepalives_count": "3",
     "application_name": "soloist",
 }
+# How soon the database gives up a host whose machine is gone, and with it what that one has locked;
+# by itself it would wait for hours.
+_SIGNS_OF_LIFE = (
+    "SET tcp_keepalives_idle = 5",
+    "SET tcp_keepalives_interval = 2",
+    "SET tcp_keepalives_count = 3",
+)
 _OURS = {"client_encoding": "UTF8"}
 """Whatever the user's environment says: texts travel as UTF-8 in binary form."""
 
@@ -117,9 +129,8 @@ async def connect(address: Address) -> Connection:
     understand_arrays(connection)
     if not address.is_pooled:
         try:
-            await in_time(
-                connection.execute("; ".join(limits("SET")), prepare=False), ANSWER_SECONDS
-            )
+            settings = "; ".join((*limits("SET"), *_SIGNS_OF_LIFE))
+            await in_time(connection.execute(settings, prepare=False), ANSWER_SECONDS)
         except BaseException:
             await close(connection)
             raise
@@ -132,6 +143,8 @@ def limits(set_it: str) -> tuple[str, ...]:
         f"{set_it} statement_timeout = {STATEMENT_MILLISECONDS}",
         f"{set_it} lock_timeout = {LOCK_MILLISECONDS}",
         f"{set_it} idle_in_transaction_session_timeout = {IDLE_TRANSACTION_MILLISECONDS}",
+        f"SELECT set_config(name, '{TRANSACTION_MILLISECONDS}', {set_it == 'SET LOCAL'})"
+        " FROM pg_settings WHERE name = 'transaction_timeout'",
     )
 
 
