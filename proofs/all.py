@@ -88,6 +88,29 @@ PROOFS = (
             Planted("no-sync", _DISK),
         ),
     ),
+    Proof(
+        "races",
+        ("--starts", "4000"),
+        (Planted("check-then-insert", ("--starts", "2000")),),
+    ),
+    Proof(
+        "pauses",
+        ("--rounds", "8"),
+        (Planted("postgres-no-fence", ("--rounds", "8")),),
+    ),
+    Proof(
+        "network",
+        ("--rounds", "8"),
+        (
+            Planted("postgres-takes-lost-for-done", ("--rounds", "8")),
+            Planted("postgres-asks-again", ("--rounds", "8")),
+        ),
+    ),
+    Proof(
+        "failover",
+        ("--rounds", "2"),
+        (Planted("asynchronous-standby", ("--rounds", "3")),),
+    ),
 )
 
 
