@@ -107,6 +107,11 @@ PROOFS = (
         ),
     ),
     Proof(
+        "clocks",
+        ("--seconds", "25"),
+        (Planted("postgres-own-clock", ("--seconds", "25")),),
+    ),
+    Proof(
         "failover",
         ("--rounds", "2"),
         (Planted("asynchronous-standby", ("--rounds", "3")),),
