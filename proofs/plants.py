@@ -359,6 +359,57 @@ def _postgres_own_clock() -> None:
     init_before = replace(PostgresStore, "__init__", init)
 
 
+@plant("postgres-ack-before-commit", "Nothing is acknowledged before its commit (PostgreSQL).")
+def _postgres_ack_before_commit() -> None:
+    from soloist.stores.postgres import writer
+
+    async def attempt(self: Any, connection: Any, group: list[Any], wanted: Any) -> None:
+        self.proof_group = group
+        await attempt_before(self, connection, group, wanted)
+
+    async def commit(self: Any, connection: Any) -> None:
+        for operation in self.proof_group:
+            if isinstance(operation, writer.Change):
+                writer._tell(operation, operation.error, self._orphaned)
+        await asyncio.sleep(TELLING_TOO_EARLY_SECONDS)
+        await commit_before(self, connection)
+
+    def tell(operation: Any, error: BaseException | None, orphaned: Any) -> None:
+        if not operation.future.done():
+            tell_before(operation, error, orphaned)
+
+    attempt_before = replace(writer.Writer, "_attempt", attempt)
+    commit_before = replace(writer.Writer, "_commit", commit)
+    tell_before = replace(writer, "_tell", tell)
+
+
+async def _cut_transaction_in_two(connection: Any) -> None:
+    await connection.execute("COMMIT")
+    await connection.execute("BEGIN")
+
+
+@plant("postgres-half-replace", "After a crash an id is old or new, never half (PostgreSQL).")
+def _postgres_half_replace() -> None:
+    from soloist.stores.postgres import flush
+
+    async def remove(connection: Any, rows: Any, kept: Any) -> None:
+        await remove_before(connection, rows, kept)
+        await _cut_transaction_in_two(connection)
+
+    remove_before = replace(flush, "_remove", remove)
+
+
+@plant("postgres-half-step", "An outcome is committed whole or not at all (PostgreSQL).")
+def _postgres_half_step() -> None:
+    from soloist.stores.postgres import flush
+
+    async def insert(connection: Any, hub_id: int, rows: Any) -> None:
+        await insert_before(connection, hub_id, rows)
+        await _cut_transaction_in_two(connection)
+
+    insert_before = replace(flush, "_insert", insert)
+
+
 @plant("asynchronous-standby", "A commit is acknowledged when the standby has it, too.")
 def _asynchronous_standby() -> None:
     """It is planted in the servers, by the proof of failover itself."""
