@@ -89,6 +89,19 @@ PROOFS = (
         ),
     ),
     Proof(
+        "postgres_statements",
+        (),
+        (
+            Planted("postgres-half-replace", ("--verb", "replace")),
+            Planted("postgres-half-step", ("--verb", "commit")),
+        ),
+    ),
+    Proof(
+        "hosts_crash",
+        ("--rounds", "12"),
+        (Planted("postgres-ack-before-commit", ("--rounds", "12")),),
+    ),
+    Proof(
         "races",
         ("--starts", "4000"),
         (Planted("check-then-insert", ("--starts", "2000")),),
@@ -103,7 +116,10 @@ PROOFS = (
         ("--rounds", "8"),
         (
             Planted("postgres-takes-lost-for-done", ("--rounds", "8")),
-            Planted("postgres-asks-again", ("--rounds", "8")),
+            Planted(
+                "postgres-asks-again",
+                ("--rounds", "12", "--kind", "answers to commits lost"),
+            ),
         ),
     ),
     Proof(
@@ -114,7 +130,7 @@ PROOFS = (
     Proof(
         "failover",
         ("--rounds", "2"),
-        (Planted("asynchronous-standby", ("--rounds", "3")),),
+        (Planted("asynchronous-standby", ("--rounds", "1")),),
     ),
 )
 
