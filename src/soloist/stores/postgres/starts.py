@@ -20,6 +20,7 @@ from soloist.failpoints import reach
 from soloist.stores.postgres.inboxes import put, reply
 from soloist.stores.postgres.moved import Moved
 from soloist.stores.postgres.view import Row, View
+from soloist.stores.rows import begins_at, extras_text
 from soloist.stores.times import from_micros, to_micros
 
 
@@ -37,7 +38,7 @@ def start(view: View, request: StartRequest, host_id: int | None) -> StartReceip
     if decision is not StartDecision.RETURN:
         if owner is None:
             view.leaves_work = True
-        else:
+        elif row.due_at is not None and row.due_at <= view.now:
             lease = view.lease(row, owner)
     others = (each for each in moved.due if each != row.generation)
     view.leaves_work |= any(each != row.generation for each in moved.due)
@@ -52,12 +53,12 @@ def start(view: View, request: StartRequest, host_id: int | None) -> StartReceip
 
 def start_child(request: StartRequest, moved: Moved) -> None:
     """Start a sub-orchestration; when it is refused, its parent learns of it."""
-    assert request.parent is not None, "a sub-orchestration has a parent"
     try:
         _, _, replaced = _start(request, moved)
     except InstanceExists as refusal:
-        refused = refused_child(refusal, request.parent.task_id, request.at)
-        reply(Reply(request.parent, refused), moved)
+        if request.parent is not None:
+            refused = refused_child(refusal, request.parent.task_id, request.at)
+            reply(Reply(request.parent, refused), moved)
         return
     if replaced is not None:
         moved.replaced.append(replaced)
@@ -89,7 +90,10 @@ def _decide(view: View, request: StartRequest, existing: Row | None) -> StartDec
     if not status.is_terminal and view.awaits_termination(existing):
         status = RuntimeStatus.TERMINATED
     return decide_start(
-        request.policy, existing=status, same_function=existing.name == request.name
+        request.policy,
+        existing=status,
+        same_function=existing.name == request.name,
+        replaceable=request.replaceable,
     )
 
 
@@ -109,7 +113,7 @@ def _replace(existing: Row, at: datetime, moved: Moved) -> None:
 
 
 def _insert(request: StartRequest, moved: Moved) -> Row:
-    """Insert an instance that nobody holds, due at once."""
+    """Insert an instance that nobody holds, due at once unless it begins later."""
     at = to_micros(request.at)
     row = Row(
         moved.view.draw_generation(),
@@ -120,9 +124,10 @@ def _insert(request: StartRequest, moved: Moved) -> Row:
         request.execution_id,
         RuntimeStatus.PENDING,
         request.parent,
-        due_at=moved.view.now,
+        due_at=begins_at(request.extras, moved.view.now),
         updated_at=at,
         input=request.input,
+        extras=extras_text(request.extras),
         is_new=True,
     )
     moved.view.insert(row)
