@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import inspect
 import json
 import random
 import time
@@ -134,6 +135,8 @@ class WatchedStore:
 
     def __getattr__(self, name: str) -> Any:
         verb = getattr(self._store, name)
+        if not inspect.iscoroutinefunction(verb):
+            return verb
 
         async def watched(*args: Any, **kwargs: Any) -> Any:
             await self._alive()

@@ -245,11 +245,13 @@ class HttpDone(_Message, frozen=True, tag="http_done"):
 
 class HttpFailed(_Message, frozen=True, tag="http_failed"):
     """Worker: the function raised. ``conflict_id`` is the instance whose existing it ran into,
-    when that refusal is what escaped."""
+    when that refusal is what escaped; ``is_passing`` says that it ran into a host that could not
+    serve its durable client."""
 
     call: int
     failure: FailureDetails
     conflict_id: str | None = None
+    is_passing: bool = False
 
 
 class ClientCall(_Message, frozen=True, tag="client_call"):

@@ -24,6 +24,7 @@ from soloist_worker.links import in_path, link_secret, signed_links
 _CLIENT_MODULE = "azure.durable_functions.models.DurableOrchestrationClient"
 _BASE_KEY = "rpcBaseUrl"
 _CONFLICT = 409
+_PASSING = ("status code 429", "status code 503")
 _MAX_DATA_CHARACTERS = MAX_FRAME_BYTES // 8  # JSON may need six bytes for one character
 
 _current: contextvars.ContextVar[Transport] = contextvars.ContextVar("soloist_transport")
@@ -137,6 +138,13 @@ def conflict_id_of(error: BaseException) -> str | None:
         if isinstance(argument, StartConflict):
             return argument.instance_id
     return None
+
+
+def is_passing(error: BaseException) -> bool:
+    """Whether an exception is the SDK's own way to say that the host was too busy, or had lost its
+    store, when it was called."""
+    text = error.args[0] if type(error) is Exception and len(error.args) == 1 else None
+    return isinstance(text, str) and text.endswith(_PASSING)
 
 
 def _tell(

@@ -7,7 +7,7 @@ from typing import Any
 
 from soloist_worker.app import App
 from soloist_worker.calls import Call
-from soloist_worker.client import conflict_id_of
+from soloist_worker.client import conflict_id_of, is_passing
 from soloist_worker.failures import failure, failure_of
 from soloist_worker.frames import Message
 from soloist_worker.functions import RETURN, Function
@@ -63,6 +63,7 @@ def failed(message: Message, error: BaseException) -> Message:
         "call": message["call"],
         "failure": failure_of(error),
         "conflict_id": conflict_id_of(error),
+        "is_passing": is_passing(error),
     }
 
 

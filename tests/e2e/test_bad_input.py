@@ -23,7 +23,7 @@ def app_with(folder: Path, code: str, host_json: str = '{"version": "2.0"}') -> 
     return folder
 
 
-def refusal(app: Path, store: Path, *options: str) -> str:
+def refusal(app: Path, store: Path | str, *options: str) -> str:
     """Start a host that must not start; return what it printed."""
     with pytest.raises(HostDied) as death:
         HostProcess(app, store, *options)
@@ -113,10 +113,11 @@ def test_a_read_only_folder_is_refused(tmp_path: Path) -> None:
     assert str(folder) in refusal(APP, folder / "hub.db")
 
 
-def test_a_postgresql_url_says_that_it_is_not_there_yet(tmp_path: Path) -> None:
+def test_a_database_that_does_not_answer_is_named(tmp_path: Path) -> None:
     shutil.copytree(APP, tmp_path / "app")
-    text = refusal(tmp_path / "app", Path("postgresql://localhost/hub"))
-    assert "PostgreSQL" in text
+    text = refusal(tmp_path / "app", "postgresql://me:secret@127.0.0.1:1/hub")
+    assert "database 'hub' at 127.0.0.1:1 does not answer" in text
+    assert "secret" not in text
 
 
 @pytest.mark.parametrize(

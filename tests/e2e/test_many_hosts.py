@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -31,10 +32,10 @@ class Fleet:
         self._ledger = folder / "ledger.txt"
         self._opened = opened
 
-    def serve(self, *options: str) -> Served:
+    def serve(self, *options: str, app: Path = APP) -> Served:
         """Start one more host."""
         host = HostProcess(
-            APP,
+            app,
             self.url,
             *("--lease-seconds", LEASE_SECONDS, *options),
             environment={"LEDGER": str(self._ledger)},
@@ -125,6 +126,37 @@ def test_a_host_that_was_paused_beyond_its_lease_goes_on_with_other_work(fleet: 
     assert one.finished("next")["output"] == 1
 
 
+def test_an_instance_is_run_only_by_hosts_whose_version_fits(fleet: Fleet, tmp_path: Path) -> None:
+    old, new = (versioned_app(tmp_path, version) for version in ("1.0", "2.0"))
+    one, other = fleet.serve(app=old), fleet.serve(app=new)
+    assert one.start("Job", "old", "begun by 1.0").status_code == 202
+    assert other.start("Job", "new", "begun by 2.0").status_code == 202
+    one.host.kill()
+    assert other.raise_event("new", "go").status_code == 202
+    assert other.finished("new")["output"] == "begun by 2.0"
+    assert other.raise_event("old", "go").status_code == 202
+    assert other.status("old").json()["runtimeStatus"] != "Completed"
+    again = fleet.serve(app=old)
+    assert again.finished("old")["output"] == "begun by 1.0"
+    assert {each["app_version"] for each in fleet.hosts() if each["is_live"]} == {"1.0", "2.0"}
+
+
+def versioned_app(folder: Path, version: str) -> Path:
+    """Copy the app, and let it run only instances of its own version."""
+    app = folder / version
+    shutil.copytree(APP, app)
+    settings = json.loads((app / "host.json").read_text())
+    settings.setdefault("extensions", {}).setdefault("durableTask", {}).update(
+        {
+            "defaultVersion": version,
+            "versionMatchStrategy": "Strict",
+            "versionFailureStrategy": "Reject",
+        }
+    )
+    (app / "host.json").write_text(json.dumps(settings))
+    return app
+
+
 def test_while_the_database_is_away_callers_are_told_to_come_back(tmp_path: Path) -> None:
     with PostgresServer() as server, ExitStack() as opened:
         served = Fleet(server.create_database(), tmp_path, opened).serve()
@@ -136,8 +168,9 @@ def test_while_the_database_is_away_callers_are_told_to_come_back(tmp_path: Path
             served.status("before"),
             served.raise_event("before", "go"),
             served.http.get("/ready"),
+            served.http.post("/api/orchestrators/Job/meanwhile"),
         )
-        assert [each.status_code for each in answers] == [503] * 4
+        assert [each.status_code for each in answers] == [503] * 5
         assert all(int(each.headers["Retry-After"]) >= 1 for each in answers)
         assert served.http.get("/live").status_code == 200
         server.start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
@@ -93,17 +94,19 @@ class MortalStore:
 
     def __getattr__(self, name: str) -> Any:
         verb = getattr(self._store, name)
+        if not inspect.iscoroutinefunction(verb):
+            return verb
 
-        async def mortal(*args: Any) -> Any:
+        async def mortal(*args: Any, **named: Any) -> Any:
             if self.died.is_set():
                 raise StoreUnavailable("The process is dead.")
             if name not in WRITES:
-                return await verb(*args)
+                return await verb(*args, **named)
             self._left -= 1
             if self._left > 0:
-                return await verb(*args)
+                return await verb(*args, **named)
             if self._happens:
-                await verb(*args)
+                await verb(*args, **named)
             self.died.set()
             raise StoreUnavailable("The process is dead.")
 

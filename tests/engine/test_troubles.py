@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Any
@@ -61,14 +62,17 @@ class FickleStore:
     def __getattr__(self, name: str) -> Any:
         verb: Callable[..., Awaitable[object]] = getattr(self._store, name)
 
-        async def call(*arguments: object) -> object:
+        if not inspect.iscoroutinefunction(verb):
+            return verb
+
+        async def call(*arguments: object, **named: object) -> object:
             if name in self.gates:
                 await self.gates[name].wait()
             if self.errors.get(name):
                 raise self.errors[name].pop(0)
             if self.answers.get(name):
                 return self.answers[name].pop(0)
-            return await verb(*arguments)
+            return await verb(*arguments, **named)
 
         return call
 

@@ -166,10 +166,14 @@ class HttpTriggers:
 
 def _failed(failed: HttpFailed, function: str) -> Answer:
     """Answer for a function that raised. A refused start that escaped it is a conflict, not a
-    fault: that makes check-then-start code correct under any load."""
+    fault: that makes check-then-start code correct under any load. A task hub that does not answer
+    is no fault of the function's either."""
     if failed.conflict_id is not None:
         return plain(409, f"An instance with ID '{failed.conflict_id}' already exists.")
     failure = failed.failure
+    if failed.is_passing:
+        _log.warning("An HTTP function could not be served", function=function, why=failure.message)
+        return plain(503, "The task hub cannot be reached. Try again.", _RETRY_SOON)
     _log.error(
         "An HTTP function raised",
         function=function,

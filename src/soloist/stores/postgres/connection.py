@@ -75,7 +75,7 @@ def address_of(url: str) -> Address:
         conninfo = make_conninfo("", **{**_ALIVE, **known})
     except psycopg.Error as error:
         raise SettingsError(
-            f"The store URL is not understood: {_without_secrets(error, url)}. Use"
+            f"The store URL is not understood: {_without_secrets(error)}. Use"
             " postgresql://user:password@host:port/database."
         ) from None
     if pooled not in ("true", "false"):
@@ -86,10 +86,11 @@ def address_of(url: str) -> Address:
     return Address(conninfo, f"database '{database}' at {host}{port}", pooled == "true")
 
 
-def _without_secrets(error: Exception, url: str) -> str:
+def _without_secrets(error: Exception) -> str:
     """Return what is wrong with a URL; libpq quotes parts of it, so nothing of those is kept."""
     text = str(error).strip().splitlines()[0] if str(error) else "it is malformed"
-    return text.split('"')[0].strip().rstrip(":") or f"it is malformed ({len(url)} characters)"
+    reason = text.split('"')[0].strip().rstrip(":")
+    return reason if " " in reason else "it is malformed"
 
 
 async def connect(address: Address) -> Connection:
