@@ -83,7 +83,7 @@ class EntityBatch(msgspec.Struct, frozen=True, kw_only=True):
     operations: tuple[EntityOperation, ...]
 
 
-class EntitySignal(msgspec.Struct, frozen=True, kw_only=True):
+class EntitySignal(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=True):
     """What an entity asks of another one (``@name@key``), not before ``due_at``."""
 
     entity_id: str
@@ -93,7 +93,7 @@ class EntitySignal(msgspec.Struct, frozen=True, kw_only=True):
     request_id: str | None = None
 
 
-class EntityStart(msgspec.Struct, frozen=True, kw_only=True):
+class EntityStart(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=True):
     """An orchestration that an entity starts; without ``instance_id`` one is drawn."""
 
     name: str

@@ -92,6 +92,7 @@ class Held:
         self._alarm: Alarm | None = None
         self._must_release = False
         self._lacks_worker = False
+        self._awaited: asyncio.Future[None] | None = None
 
     def check_mail(self) -> None:
         """Look into the inbox: a message was delivered."""
@@ -115,6 +116,8 @@ class Held:
         finally:
             self.is_closed = True
             self._wake_at(None)
+            if self._awaited is not None:
+                self._awaited.cancel()
 
     async def _work(self) -> HeldEnd:
         raise NotImplementedError
@@ -137,9 +140,16 @@ class Held:
         """Return what to wait for when nobody can run the function; it wakes this instance."""
         absence = self._tools.absence(kind, name, version)
         self._lacks_worker = absence is not None
+        if self._awaited is not None:
+            self._awaited.cancel()
+        self._awaited = absence
         if absence is not None:
-            absence.add_done_callback(lambda _: self._awake.set())
+            absence.add_done_callback(self._on_presence)
         return absence
+
+    def _on_presence(self, absence: asyncio.Future[None]) -> None:
+        if not absence.cancelled():
+            self._awake.set()
 
     def _wake_at(self, when: datetime | None) -> None:
         """Arrange to wake at a time, instead of any arranged before; ``None``: at none."""

@@ -5,7 +5,6 @@ This is the only place, beside ``testing``, that knows every room.
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import socket
 from collections.abc import Callable, Mapping
@@ -18,6 +17,8 @@ from starlette.applications import Starlette
 from starlette.routing import Mount, Route
 
 from soloist import __version__
+from soloist.app.addresses import is_loopback
+from soloist.app.grpc_hub import tell_durability
 from soloist.client import DEFAULT_MAX_PAYLOAD_BYTES, Client
 from soloist.contracts.clock import Clock, SystemClock
 from soloist.contracts.store import Store
@@ -163,14 +164,6 @@ def hub_of(app_dir: Path, store_url: str | None, task_hub: str | None) -> tuple[
     return store_url or default_store_url(app_dir), task_hub
 
 
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 class Host:
     """A running host. Made by :func:`open_host`; ``close`` gives everything back."""
 
@@ -274,7 +267,7 @@ async def _opened_host(
     )
     opened.push_async_callback(engine.stop)
     await engine.start()
-    await _tell_durability(store)
+    await tell_durability(store)
     keys.keep_up(store, clock)
     return Host(
         files=files,
@@ -387,13 +380,6 @@ def _health(client: Client, catalogue: Catalogue, task_hub: str) -> list[Route]:
     """Return the routes of health that the app has not taken for itself."""
     routes = health_routes(client, task_hub)
     return [each for each in routes if not catalogue.routes.claims(each.path.strip("/"))]
-
-
-async def _tell_durability(store: Store) -> None:
-    """Say in the log what the store promises, loudly where that is less than users expect."""
-    durability = await store.durability()
-    tell = _log.info if durability.survives_crash else _log.warning
-    tell("durability", guarantee=durability.text)
 
 
 def _worker_pool(options: HostOptions, files: AppFiles, client_binding: str) -> WorkerPool:
