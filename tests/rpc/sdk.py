@@ -52,11 +52,11 @@ def worker(
     for each in entities:
         made.add_entity(each)
     prepare(made)
-    made.start()
+    made.start()  # type: ignore[no-untyped-call]  # the SDK leaves it without types
     try:
         yield made
     finally:
-        made.stop()
+        made.stop()  # type: ignore[no-untyped-call]  # as above
 
 
 def outcome(
