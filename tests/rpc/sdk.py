@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from durabletask.client import OrchestrationState, TaskHubGrpcClient
+from durabletask.internal import orchestrator_service_pb2_grpc as stubs
 from durabletask.worker import ConcurrencyOptions, TaskHubGrpcWorker
 
 PATIENCE_SECONDS = 30.0
@@ -20,6 +21,11 @@ quiet = logging.Logger("sdk", level=logging.CRITICAL)
 def new_client(address: str, **options: Any) -> TaskHubGrpcClient:
     """Return the SDK's client of a hub."""
     return TaskHubGrpcClient(host_address=address, logger=quiet, **options)
+
+
+def stub_of(channel: Any) -> Any:
+    """Return the protocol's own stub, for what the SDK would not do."""
+    return stubs.TaskHubSidecarServiceStub(channel)  # type: ignore[no-untyped-call]  # generated
 
 
 @contextmanager

@@ -111,6 +111,10 @@ def waits(context: Any, name: str) -> Any:
     return (yield context.wait_for_external_event(name))
 
 
+def waits_for_child(context: Any, name: str) -> Any:
+    return (yield context.call_sub_orchestrator(waits, input="x", instance_id=name))
+
+
 def collects(context: Any, count: int) -> Any:
     found = []
     for _ in range(count):
@@ -245,6 +249,7 @@ ORCHESTRATORS = (
     parent_of_failure,
     sleeper,
     waits,
+    waits_for_child,
     collects,
     event_or_timer,
     slow_loser,
@@ -506,13 +511,6 @@ def test_a_termination_may_leave_the_children_alone(client: TaskHubGrpcClient) -
     outcome(client, instance_id)
     client.raise_orchestration_event(name, "x", data=7)
     assert outcome(client, name).get_output() == 7
-
-
-def waits_for_child(context: Any, name: str) -> Any:
-    return (yield context.call_sub_orchestrator(waits, input="x", instance_id=name))
-
-
-ORCHESTRATORS += (waits_for_child,)
 
 
 def test_a_failed_instance_is_rewound(client: TaskHubGrpcClient) -> None:

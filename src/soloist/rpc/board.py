@@ -97,8 +97,6 @@ class Board:
             WorkerLost: too many workers vanished with it.
             WorkerAbsent: the host is stopping, or nobody is left who takes it.
         """
-        if self._is_draining and work.kind is WorkKind.ACTIVITY:
-            raise WorkerAbsent("The host is stopping.")
         work.place = next(self._places)
         try:
             self._assign_or_queue(work)
@@ -251,6 +249,9 @@ class Board:
         ]
 
     def _assign_or_queue(self, work: Work) -> None:
+        if self._is_draining and work.kind is WorkKind.ACTIVITY:
+            _fail(work, WorkerAbsent("The host is stopping."))
+            return
         candidates = self._candidates(work)
         kind = work.kind
         free = [stream for stream in candidates if stream.has_room(kind)]
