@@ -115,7 +115,7 @@ def test_what_is_no_message_of_the_protocol_is_refused(channel: Any) -> None:
 def test_values_outside_their_range_are_refused(stub: Any) -> None:
     far = pb.CreateInstanceRequest(name="f")
     far.scheduledStartTimestamp.seconds = 10**15
-    odd = pb.InstanceQuery(runtimeStatus=[99])
+    odd = pb.InstanceQuery.FromString(b"\x08\x63")
     token = pb.InstanceQuery()
     token.continuationToken.value = "not ours"
     for call, request in (

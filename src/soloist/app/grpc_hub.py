@@ -128,14 +128,23 @@ async def open_hub(options: HubOptions) -> GrpcHub:
 
 def _settings(options: HubOptions) -> EngineSettings:
     defaults = EngineSettings()
-    return EngineSettings(
-        renew_seconds=min(defaults.renew_seconds, options.lease_seconds / 4),
+    return unbounded(
+        EngineSettings(
+            renew_seconds=min(defaults.renew_seconds, options.lease_seconds / 4),
+            # Workers of the protocol say themselves which versions they run.
+            versions=VersionRule(match=MatchStrategy.NONE),
+            limits=Limits(max_payload_bytes=options.max_payload_bytes),
+        )
+    )
+
+
+def unbounded(settings: EngineSettings) -> EngineSettings:
+    """Return settings for an engine whose executor knows itself how much it can run at once."""
+    return msgspec.structs.replace(
+        settings,
         max_concurrent_activities=MAX_CONCURRENT_WORK,
         max_concurrent_episodes=MAX_CONCURRENT_WORK,
         max_concurrent_entities=MAX_CONCURRENT_WORK,
-        # Workers of the protocol say themselves which versions they run.
-        versions=VersionRule(match=MatchStrategy.NONE),
-        limits=Limits(max_payload_bytes=options.max_payload_bytes),
     )
 
 

@@ -84,3 +84,11 @@ def read_grpc_options(
         token=token,
         max_message_bytes=grpc_max_message_bytes,
     )
+
+
+def shown_door(options: GrpcOptions, port: int) -> str:
+    """Return where a door is and how one comes through, for people to read."""
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    how = "TLS" if options.tls_cert is not None else "plaintext"
+    token = ", with the token as metadata 'authorization: Bearer TOKEN'" if options.token else ""
+    return f"{host}:{port} ({how}{token})"

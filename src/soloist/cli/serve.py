@@ -12,7 +12,7 @@ import msgspec
 
 from soloist.app import HUB_FILE, HUB_FOLDER, is_there, store_path
 from soloist.app.grpc_hub import DEFAULT_TASK_HUB, GrpcHub, HubOptions, open_hub
-from soloist.cli.grpc_options import grpc_options, read_grpc_options
+from soloist.cli.grpc_options import grpc_options, read_grpc_options, shown_door
 from soloist.cli.hub import reports_errors
 from soloist.cli.running import DEFAULT_DRAIN_SECONDS, Told, close_when_told, runner, switch_often
 from soloist.client import DEFAULT_MAX_PAYLOAD_BYTES
@@ -107,9 +107,5 @@ def _announce(hub: GrpcHub, *, is_new: bool) -> None:
     options = hub.options
     place = shown_url(options.store_url)
     click.echo(f"\nTask hub '{options.task_hub}' {'is made' if is_new else 'lies'} in {place}")
-    host = f"[{options.grpc.host}]" if ":" in options.grpc.host else options.grpc.host
-    how = "TLS" if options.grpc.tls_cert is not None else "plaintext"
-    click.echo(f"Durable Task gRPC: {host}:{hub.port} ({how})")
-    if options.grpc.token is not None:
-        click.echo("Callers must present the token: metadata 'authorization: Bearer TOKEN'.")
+    click.echo(f"Durable Task gRPC: {shown_door(options.grpc, hub.port)}")
     click.echo("Ctrl-C stops.\n")

@@ -27,6 +27,7 @@ from soloist.app import (
     store_path,
 )
 from soloist.app.addresses import is_loopback
+from soloist.cli.grpc_options import grpc_options, read_grpc_options, shown_door
 from soloist.cli.hub import reports_errors
 from soloist.cli.running import DEFAULT_DRAIN_SECONDS, Told, close_when_told, runner, switch_often
 from soloist.client import DEFAULT_MAX_PAYLOAD_BYTES
@@ -46,6 +47,7 @@ _LISTEN_BACKLOG = 2048
 @click.argument("app_dir", default=".", type=click.Path(path_type=Path), envvar="SOLOIST_APP")
 @click.option("--port", type=click.IntRange(0, 65535), help=f"[default: {DEFAULT_PORT}]")
 @click.option("--host", default=DEFAULT_HOST, help="The address to listen on.")
+@grpc_options(port_default=None)
 @click.option(
     "--store",
     "store_url",
@@ -107,7 +109,9 @@ def start(
     files = read_app_files(options["app_dir"])
     configure_logging(log_level or files.host_json.log_level or DEFAULT_LEVEL, as_json=log_json)
     switch_often()
+    grpc = {name: options.pop(name) for name in list(options) if name.startswith("grpc_")}
     host_options = HostOptions(
+        grpc=read_grpc_options(**grpc),
         skips_unsupported=skip_unsupported,
         start_policy=StartPolicy(start_policy) if start_policy else None,
         **options,
@@ -222,6 +226,8 @@ def _announce(host: Host, origin: str, address: str, *, is_new: bool) -> None:
         click.echo(f"    {click.style(function.name, fg='yellow')}: {what}")
     if not host.catalogue.functions:
         click.secho("    none: the app declares no functions", fg="yellow")
+    if host.door is not None and host.options.grpc is not None:
+        click.echo(f"\nDurable Task gRPC: {shown_door(host.options.grpc, host.door.port)}")
     click.echo(f"\nManagement API: {origin}{BASE_PATH}")
     if host.keys.is_enforced:
         where = f"--app {host.files.app_dir} --store {shown_url(host.store_url)}"

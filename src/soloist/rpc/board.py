@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import deque
+from collections.abc import Callable
 from itertools import count
 from typing import Any
 
@@ -70,6 +71,7 @@ class Board:
         self._waiters: set[asyncio.Future[None]] = set()
         self._said: dict[Key, float] = {}
         self._is_draining = False
+        self.on_drain: Callable[[], None] = lambda: None
 
     # -- what the engine asks -------------------------------------------------------------------
 
@@ -107,6 +109,7 @@ class Board:
     def drain(self) -> None:
         """Begin no more activities: those that nobody has been given go back to the engine."""
         self._is_draining = True
+        self.on_drain()
         for key in [key for key in self._lines if key[0] is WorkKind.ACTIVITY]:
             for work in self._lines.pop(key):
                 _fail(work, WorkerAbsent("The host is stopping."))
