@@ -8,7 +8,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from soloist.app import HostOptions, is_loopback, open_host, store_path
+from soloist.app import HostOptions, open_host, store_path
+from soloist.app.addresses import is_loopback
 from soloist.core.status import RuntimeStatus
 
 APP = Path(__file__).parents[1] / "examples" / "singleton"

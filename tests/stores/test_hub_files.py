@@ -192,6 +192,7 @@ def test_all_migrations_applied_equal_the_schema(connection: sqlite3.Connection)
             "parent_generation",
             "parent_execution_id",
             "parent_task_id",
+            "extras",
         },
         "executions": {
             "generation",

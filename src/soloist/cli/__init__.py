@@ -9,6 +9,7 @@ from soloist.cli.entities import entities
 from soloist.cli.hosts import hosts
 from soloist.cli.instances import instances
 from soloist.cli.keys import keys
+from soloist.cli.serve import serve
 from soloist.cli.start import start
 
 
@@ -19,6 +20,7 @@ def main() -> None:
 
 
 main.add_command(start)
+main.add_command(serve)
 main.add_command(instances)
 main.add_command(entities)
 main.add_command(hosts)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import errno
-import signal
 import socket
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -23,34 +21,33 @@ from soloist.app import (
     Host,
     HostOptions,
     default_store_url,
-    is_loopback,
     is_there,
     open_host,
     read_app_files,
     store_path,
 )
+from soloist.app.addresses import is_loopback
+from soloist.cli.grpc_options import grpc_options, read_grpc_options, shown_door
 from soloist.cli.hub import reports_errors
+from soloist.cli.running import DEFAULT_DRAIN_SECONDS, Told, close_when_told, runner, switch_often
 from soloist.client import DEFAULT_MAX_PAYLOAD_BYTES
 from soloist.core.policy import StartPolicy
-from soloist.engine import DrainProgress
 from soloist.errors import AppLoadFailed, SettingsError
 from soloist.stores import DEFAULT_LEASE_SECONDS, shown_url
 from soloist.telemetry import DEFAULT_LEVEL, LEVELS, configure_logging
 from soloist.webapi import BASE_PATH
 
-DEFAULT_DRAIN_SECONDS = 30.0
 HTTP_GRACE_SECONDS = 5
-SWITCH_SECONDS = 0.0001
 MAX_WORKERS = 64
 
 _LISTEN_BACKLOG = 2048
-_INTERRUPTED = 130
 
 
 @click.command(context_settings={"auto_envvar_prefix": "SOLOIST", "show_default": True})
 @click.argument("app_dir", default=".", type=click.Path(path_type=Path), envvar="SOLOIST_APP")
 @click.option("--port", type=click.IntRange(0, 65535), help=f"[default: {DEFAULT_PORT}]")
 @click.option("--host", default=DEFAULT_HOST, help="The address to listen on.")
+@grpc_options(port_default=None)
 @click.option(
     "--store",
     "store_url",
@@ -111,30 +108,21 @@ def start(
     """
     files = read_app_files(options["app_dir"])
     configure_logging(log_level or files.host_json.log_level or DEFAULT_LEVEL, as_json=log_json)
-    # A commit's thread, and a reader's, must win the interpreter from a busy loop in time:
-    # measured beside a loop that never rests, commits at the default of 5 ms vary a hundredfold.
-    sys.setswitchinterval(SWITCH_SECONDS)
+    switch_often()
+    grpc = {name: options.pop(name) for name in list(options) if name.startswith("grpc_")}
     host_options = HostOptions(
+        grpc=read_grpc_options(**grpc),
         skips_unsupported=skip_unsupported,
         start_policy=StartPolicy(start_policy) if start_policy else None,
         **options,
     )
     try:
-        code = _runner()(_serve(host_options, files, drain_seconds))
+        code = runner()(_serve(host_options, files, drain_seconds))
     except AppLoadFailed as error:
         if error.traceback:
             click.echo(error.traceback.rstrip(), err=True)
         raise
     sys.exit(code)
-
-
-def _runner() -> Any:
-    """Return what runs the loop: uvloop where there is one."""
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.run
-    return uvloop.run
 
 
 class _Server(uvicorn.Server):
@@ -170,16 +158,21 @@ async def _serve(options: HostOptions, files: AppFiles, drain_seconds: float | N
                 timeout_graceful_shutdown=HTTP_GRACE_SECONDS,
             )
         )
-        told = _Told(server)
+        told = Told(lambda: _stop(server, is_hasty=told.times > 1))
         told.listen()  # before anybody can read that the host is up, and stop it
         _announce(host, origin, options.host, is_new=is_new)
         return await _serve_until_told(host, server, told, listener, drain_seconds)
 
 
+def _stop(server: uvicorn.Server, *, is_hasty: bool) -> None:
+    server.should_exit = True
+    server.force_exit = server.force_exit or is_hasty
+
+
 async def _serve_until_told(
     host: Host,
     server: uvicorn.Server,
-    told: _Told,
+    told: Told,
     listener: socket.socket,
     drain_seconds: float,
 ) -> int:
@@ -187,55 +180,7 @@ async def _serve_until_told(
     if not told.times:  # the server gave up by itself
         await host.close()
         return 1
-    click.echo("Stopping: no new work is begun. Ctrl-C again stops at once.", err=True)
-    closing = asyncio.create_task(host.close(drain_seconds, _report))
-    told.on_second(closing.cancel)
-    try:
-        await closing
-    except asyncio.CancelledError:
-        click.echo("Stopped at once; what was running will be run again.", err=True)
-        return _INTERRUPTED
-    click.echo("Stopped. Everything unfinished goes on at the next start.", err=True)
-    return 0
-
-
-class _Told:
-    """Ctrl-C and SIGTERM: the first asks for an orderly end, the second for one at once."""
-
-    def __init__(self, server: uvicorn.Server) -> None:
-        self.times = 0
-        self._server = server
-        self._second: Callable[[], object] = lambda: None
-
-    def listen(self) -> None:
-        """Take over the signals."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            try:
-                loop.add_signal_handler(number, self._tell)
-            except NotImplementedError:  # Windows
-                signal.signal(number, lambda *_: loop.call_soon_threadsafe(self._tell))
-
-    def on_second(self, stop: Callable[[], object]) -> None:
-        """Say what the second signal does."""
-        self._second = stop
-        if self.times > 1:
-            stop()
-
-    def _tell(self) -> None:
-        self.times += 1
-        self._server.should_exit = True
-        if self.times > 1:
-            self._server.force_exit = True
-            self._second()
-
-
-def _report(progress: DrainProgress) -> None:
-    click.echo(
-        f"  waiting for {progress.activities_running} running activities"
-        f" ({progress.sessions_held} instances held)",
-        err=True,
-    )
+    return await close_when_told(host.close, told, drain_seconds)
 
 
 def _listening(host: str, port: int) -> socket.socket:
@@ -281,6 +226,8 @@ def _announce(host: Host, origin: str, address: str, *, is_new: bool) -> None:
         click.echo(f"    {click.style(function.name, fg='yellow')}: {what}")
     if not host.catalogue.functions:
         click.secho("    none: the app declares no functions", fg="yellow")
+    if host.door is not None and host.options.grpc is not None:
+        click.echo(f"\nDurable Task gRPC: {shown_door(host.options.grpc, host.door.port)}")
     click.echo(f"\nManagement API: {origin}{BASE_PATH}")
     if host.keys.is_enforced:
         where = f"--app {host.files.app_dir} --store {shown_url(host.store_url)}"

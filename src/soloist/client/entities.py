@@ -8,7 +8,8 @@ import msgspec
 
 from soloist.client.base import Verbs, resolved
 from soloist.client.checks import checked_name
-from soloist.core.events import EntityRequested
+from soloist.core.entity_locks import lock_in
+from soloist.core.events import EntityRequested, LockReleased
 from soloist.core.ids import (
     ENTITY_MARK,
     EntityId,
@@ -117,6 +118,24 @@ class EntityVerbs(Verbs):
             if found or token is None:
                 return EntityPage(found, token)
         return EntityPage((), token)
+
+    async def free_entity(self, record: InstanceRecord) -> bool:
+        """Take an entity from the critical section that holds it if that section's orchestration
+        is gone; return whether it was."""
+        lock = lock_in(record.custom_status)
+        if lock is None:
+            return False
+        owner = await self._store.read(lock.owner.instance_id)
+        is_live = (
+            owner is not None
+            and owner.generation == lock.owner.generation
+            and owner.execution_id == lock.owner.execution_id
+            and not owner.status.is_terminal
+        )
+        if not is_live:
+            event = LockReleased(self._clock.now(), lock.section_id)
+            await self._deliver(record.instance_id, event)
+        return not is_live
 
     async def purge_entity(self, name: str, key: str) -> None:
         """Remove an entity at once, with all that waits for it.

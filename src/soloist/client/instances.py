@@ -18,6 +18,7 @@ from soloist.core.events import (
     ExecutionTerminated,
     HistoryEvent,
 )
+from soloist.core.extras import Extras
 from soloist.core.ids import check_instance_id, is_entity_id, timer_function
 from soloist.core.instances import (
     CommitReceipt,
@@ -28,10 +29,11 @@ from soloist.core.instances import (
     StartRequest,
 )
 from soloist.core.policy import StartDecision, StartPolicy
-from soloist.core.status import TERMINAL_STATUSES
+from soloist.core.status import TERMINAL_STATUSES, RuntimeStatus
 from soloist.errors import InstanceNotFound, InstanceUnfinished, InvalidRequest
 
 MAX_FILTERED_NAMES = 100
+MAX_TAGS_CHARACTERS = 16 * 1024
 MAX_CONCURRENT_PURGES = 32
 PURGED_PAGE_SIZE = 128
 
@@ -50,8 +52,13 @@ class InstanceVerbs(EntityVerbs):
         input: str | None = None,  # noqa: A002  # the field's word
         version: str | None = None,
         policy: StartPolicy | None = None,
+        replaceable: frozenset[RuntimeStatus] | None = None,
+        extras: Extras | None = None,
     ) -> StartReceipt:
         """Start orchestrator ``name``; without an id a new one of 32 hex digits is drawn.
+
+        ``replaceable`` names the statuses of instances that may be replaced, in the place of a
+        ``policy``. With ``extras.start_at`` the instance is Pending until then.
 
         Raises:
             InvalidRequest: the name, the version or the id is malformed.
@@ -70,6 +77,8 @@ class InstanceVerbs(EntityVerbs):
             input=self._bounded("The input", input),
             version=self._default_version if version is None else version,
             policy=policy or self._default_policy,
+            replaceable=replaceable,
+            extras=None if extras is None else self._checked_extras(extras),
         )
         receipt = await self._store.start(request, self._wakeups.claimant())
         if receipt.replaced is not None:
@@ -81,6 +90,14 @@ class InstanceVerbs(EntityVerbs):
         elif receipt.decision is not StartDecision.RETURN:
             self._wakeups.work_waits()
         return receipt
+
+    def _checked_extras(self, extras: Extras) -> Extras:
+        size = sum(len(each) for pair in extras.tags.items() for each in pair)
+        if size > MAX_TAGS_CHARACTERS:
+            raise InvalidRequest(f"The tags have more than {MAX_TAGS_CHARACTERS} characters.")
+        for tag in (*extras.tags, *extras.tags.values()):
+            checked_text("A tag", tag)
+        return extras
 
     async def restart(self, instance_id: str, *, with_new_id: bool = True) -> StartReceipt:
         """Start an instance's function again with the input that is stored for it.
@@ -277,6 +294,23 @@ class InstanceVerbs(EntityVerbs):
             elif await self._is_let_go(held, min(_LAST_POLL_SECONDS, remaining)):
                 continue
             remaining -= pause if held is None else _LAST_POLL_SECONDS
+            pause = min(pause * 2, _LAST_POLL_SECONDS)
+
+    async def wait_begun(self, instance_id: str, timeout_seconds: float) -> InstanceRecord:
+        """Wait until an instance is not Pending any more, at most ``timeout_seconds``; return what
+        it is then.
+
+        Raises:
+            InstanceNotFound: there is none of that id.
+        """
+        pause = _FIRST_POLL_SECONDS
+        remaining = timeout_seconds
+        while True:
+            record = await self.status(instance_id)
+            if record.status is not RuntimeStatus.PENDING or remaining <= 0:
+                return record
+            await self._clock.sleep(min(pause, remaining))
+            remaining -= pause
             pause = min(pause * 2, _LAST_POLL_SECONDS)
 
     async def _is_let_go(self, held: asyncio.Future[None], seconds: float) -> bool:

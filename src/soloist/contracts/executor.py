@@ -6,13 +6,17 @@ at any moment; it says so, and nothing is lost but time.
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from datetime import datetime
-from typing import Protocol
+from enum import StrEnum
+from typing import Protocol, TypeAlias
 
 import msgspec
 
 from soloist.core.actions import EpisodeResult
-from soloist.core.events import HistoryEvent
+from soloist.core.events import HistoryEvent, TaskAddress
+from soloist.core.extras import Extras
 from soloist.core.failures import FailureDetails
 
 
@@ -44,6 +48,7 @@ class ActivityCall(msgspec.Struct, frozen=True, kw_only=True):
     task_id: int
     name: str
     input: str | None
+    extras: Extras | None = None
 
 
 class ActivityResult(msgspec.Struct, frozen=True):
@@ -54,11 +59,16 @@ class ActivityResult(msgspec.Struct, frozen=True):
 
 
 class EntityOperation(msgspec.Struct, frozen=True):
-    """One operation for an entity; ``input`` is the JSON text that its caller sent."""
+    """One operation for an entity; ``input`` is the JSON text that its caller sent.
+
+    ``request_id`` is its caller's own name for it, if it has one, ``caller`` who waits.
+    """
 
     name: str
     input: str | None
     is_signal: bool
+    request_id: str | None = None
+    caller: TaskAddress | None = None
 
 
 class EntityBatch(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,6 +83,26 @@ class EntityBatch(msgspec.Struct, frozen=True, kw_only=True):
     operations: tuple[EntityOperation, ...]
 
 
+class EntitySignal(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=True):
+    """What an entity asks of another one (``@name@key``), not before ``due_at``."""
+
+    entity_id: str
+    operation: str
+    input: str | None = None
+    due_at: datetime | None = None
+    request_id: str | None = None
+
+
+class EntityStart(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=True):
+    """An orchestration that an entity starts; without ``instance_id`` one is drawn."""
+
+    name: str
+    instance_id: str | None = None
+    input: str | None = None
+    version: str | None = None
+    extras: Extras | None = None
+
+
 class OperationResult(msgspec.Struct, frozen=True):
     """What one operation came to: JSON text, or a failure when ``failure`` is not ``None``."""
 
@@ -81,11 +111,12 @@ class OperationResult(msgspec.Struct, frozen=True):
 
 
 class EntityResult(msgspec.Struct, frozen=True, kw_only=True):
-    """One result for each operation, and the state after the last one (``None``: it does not
-    exist)."""
+    """One result for each operation, the state after the last one (``None``: it does not exist),
+    and what the operations asked of others."""
 
     results: tuple[OperationResult, ...]
     state: str | None
+    sent: tuple[EntitySignal | EntityStart, ...] = ()
 
 
 class TimerCall(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,6 +131,26 @@ class TimerCall(msgspec.Struct, frozen=True, kw_only=True):
     last_at: datetime | None
     next_at: datetime | None
     updated_at: datetime | None
+
+
+class WorkKind(StrEnum):
+    """What sort of function a piece of work needs."""
+
+    ORCHESTRATION = "orchestration"
+    ACTIVITY = "activity"
+    ENTITY = "entity"
+
+
+Absence: TypeAlias = Callable[[WorkKind, str, str | None], asyncio.Future[None] | None]
+"""Says whether a function of a name and a version can be run at all now. ``None``: it can; else
+a future that is done once that may have changed. Whoever waits may cancel it."""
+
+
+def nobody_is_absent(
+    _kind: WorkKind, _name: str, _version: str | None
+) -> asyncio.Future[None] | None:
+    """Everything can be run: the ``Absence`` of an executor that has all functions."""
+    return None
 
 
 class Executor(Protocol):

@@ -5,7 +5,8 @@ code is fed; :func:`close_turn` takes what the code asked for and says what is t
 what goes out to other instances.
 
 An execution ends only when nothing that it began is still open, as on Azure: its code may have
-returned while an activity runs or a timer ticks. Until then the end is *pending*.
+returned while an activity runs or a timer ticks. Until then the end is *pending*, unless the code
+said that it abandons what is open, as SDKs of the gRPC protocol do.
 
 A suspended instance records what arrives, but its code sees none of it, and it does not end,
 until it is resumed.
@@ -43,6 +44,7 @@ from soloist.core.messages import (
     Outgoing,
     answer_parent,
     record_action,
+    release_locks,
     terminate_children,
 )
 from soloist.core.payloads import exceeds
@@ -157,10 +159,14 @@ def close_turn(
                 end = action
             elif not (isinstance(action, CancelTimer) and _has_fired(state, action)):
                 outgoing += record_action(state, events, action, now, execution)
-    if state.is_suspended or end is None or state.has_open_work:
+    if state.is_suspended or end is None or _must_wait(state, end):
         status = RuntimeStatus.SUSPENDED if state.is_suspended else RuntimeStatus.RUNNING
         return Conclusion(events=tuple(events), status=status, end=end, outgoing=tuple(outgoing))
     return _finish(state, events, outgoing, end, now, execution)
+
+
+def _must_wait(state: OrchestrationState, end: End) -> bool:
+    return state.has_open_work and not end.abandons_open_work
 
 
 def _has_fired(state: OrchestrationState, action: CancelTimer) -> bool:
@@ -177,6 +183,7 @@ def _terminate(
 ) -> Conclusion:
     state.extend(turn.events[:-1])
     outgoing = terminate_children(state, terminated, now, execution)
+    outgoing += release_locks(state, now)
     state.apply(terminated)
     reason = terminated.reason
     outgoing += answer_parent(execution, RuntimeStatus.TERMINATED, reason, None, now)
@@ -196,7 +203,7 @@ def _carry_late_events(end: End | None, events: tuple[HistoryEvent, ...]) -> End
     late = tuple(
         CarriedEvent(event.name, event.input) for event in events if isinstance(event, EventRaised)
     )
-    return ContinueAsNew(end.input, end.carried + late) if late else end
+    return msgspec.structs.replace(end, carried=end.carried + late) if late else end
 
 
 def _finish(
@@ -207,6 +214,7 @@ def _finish(
     now: datetime,
     execution: Execution,
 ) -> Conclusion:
+    outgoing += release_locks(state, now)
     if isinstance(end, ContinueAsNew):
         return Conclusion(
             events=tuple(events),

@@ -17,6 +17,7 @@ from datetime import datetime
 
 import msgspec
 
+from soloist.core.extras import Extras
 from soloist.core.failures import FailureDetails
 from soloist.core.status import RuntimeStatus
 from soloist.errors import HistoryCorrupt
@@ -54,6 +55,7 @@ class ExecutionStarted(_Event, frozen=True):
     input: str | None = None
     version: str | None = None
     parent_instance_id: str | None = None
+    extras: Extras | None = None
 
 
 class ExecutionCompleted(_Event, frozen=True):
@@ -98,6 +100,7 @@ class TaskScheduled(_Event, frozen=True):
     task_id: int
     name: str
     input: str | None = None
+    extras: Extras | None = None
 
 
 class TaskCompleted(_Event, frozen=True):
@@ -149,6 +152,7 @@ class SubOrchestrationInstanceCreated(_Event, frozen=True):
     name: str
     input: str | None = None
     version: str | None = None
+    extras: Extras | None = None
 
 
 class SubOrchestrationInstanceCompleted(_Event, frozen=True):
@@ -175,6 +179,7 @@ class EntityOperationCalled(_Event, frozen=True):
     entity_id: str
     operation: str
     input: str | None = None
+    request_id: str | None = None
 
 
 class EntityOperationSignaled(_Event, frozen=True):
@@ -185,6 +190,7 @@ class EntityOperationSignaled(_Event, frozen=True):
     operation: str
     input: str | None = None
     due_at: datetime | None = None
+    request_id: str | None = None
 
 
 class EntityOperationCompleted(_Event, frozen=True):
@@ -201,6 +207,38 @@ class EntityOperationFailed(_Event, frozen=True):
     failure: FailureDetails
 
 
+class EntityLockRequested(_Event, frozen=True):
+    """The orchestrator waits until the entities of ``lock_set`` belong to it alone."""
+
+    task_id: int
+    section_id: str
+    lock_set: tuple[str, ...]
+
+
+class EntityLockGranted(_Event, frozen=True):
+    """All entities of a critical section belong to the execution."""
+
+    task_id: int
+    section_id: str
+
+
+class EntityUnlockSent(_Event, frozen=True):
+    """The orchestrator gave one entity of a critical section free."""
+
+    task_id: int
+    section_id: str
+    entity_id: str
+
+
+class EventSent(_Event, frozen=True):
+    """The orchestrator raised an event for another instance; there is no answer."""
+
+    task_id: int
+    instance_id: str
+    name: str
+    input: str | None = None
+
+
 class EntityRequested(_Event, frozen=True):
     """An operation that waits in an entity's inbox; it never enters a history.
 
@@ -211,6 +249,23 @@ class EntityRequested(_Event, frozen=True):
     input: str | None = None
     caller: TaskAddress | None = None
     due_at: datetime | None = None
+    request_id: str | None = None
+
+
+class LockRequested(_Event, frozen=True):
+    """A critical section that waits for an entity. Once the entity at ``position`` of the set is
+    the caller's, the request goes on to the next one."""
+
+    section_id: str
+    lock_set: tuple[str, ...]
+    position: int
+    caller: TaskAddress
+
+
+class LockReleased(_Event, frozen=True):
+    """A critical section that needs an entity no more, whether it was granted yet or not."""
+
+    section_id: str
 
 
 class TimerDeclared(_Event, frozen=True):
@@ -242,6 +297,10 @@ HistoryEvent = (
     | EntityOperationSignaled
     | EntityOperationCompleted
     | EntityOperationFailed
+    | EntityLockRequested
+    | EntityLockGranted
+    | EntityUnlockSent
+    | EventSent
 )
 
 Completion = (
@@ -251,6 +310,7 @@ Completion = (
     | SubOrchestrationInstanceFailed
     | EntityOperationCompleted
     | EntityOperationFailed
+    | EntityLockGranted
 )
 """What ends something that the orchestrator began elsewhere."""
 
@@ -260,7 +320,10 @@ Control = ExecutionTerminated | ExecutionSuspended | ExecutionResumed | Executio
 Mail = EventRaised | Control | Completion
 """What may wait in the inbox of an orchestration."""
 
-EntityMail = EntityRequested | TimerDeclared
+LockMail = LockRequested | LockReleased
+"""What critical sections say to an entity."""
+
+EntityMail = EntityRequested | LockMail | TimerDeclared
 """What may wait in the inbox of an entity."""
 
 InboxEvent = Mail | EntityMail

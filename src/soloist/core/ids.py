@@ -88,6 +88,14 @@ def check_entity_id(instance_id: str, max_length: int = MAX_INSTANCE_ID_LENGTH) 
     return entity_id(found.name, found.key, max_length)
 
 
+def folded_entity_id(instance_id: str) -> str:
+    """Return the text under which an entity is kept; one that names no entity stays as it is."""
+    try:
+        return str(parse_entity_id(instance_id))
+    except InvalidRequest:
+        return instance_id
+
+
 def timer_id(function: str) -> str:
     """Return the id of the entity that keeps a timer trigger."""
     return f"{_TIMER_PREFIX}{function}"

@@ -7,6 +7,7 @@ from datetime import datetime
 import msgspec
 
 from soloist.core.events import InboxEvent, TaskAddress
+from soloist.core.extras import Extras
 from soloist.core.failures import FailureDetails
 from soloist.core.policy import StartDecision, StartPolicy
 from soloist.core.status import RuntimeStatus
@@ -19,7 +20,8 @@ class StartRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One wish to start ``name`` under ``instance_id``.
 
     ``execution_id`` is drawn by the caller and becomes the new execution's. ``parent`` is the task
-    that waits for the end of a sub-orchestration.
+    that waits for the end of a sub-orchestration. ``replaceable`` takes the place of ``policy``
+    where a caller names the statuses one by one.
     """
 
     instance_id: str
@@ -30,6 +32,8 @@ class StartRequest(msgspec.Struct, frozen=True, kw_only=True):
     version: str | None = None
     policy: StartPolicy = StartPolicy.FAIL
     parent: TaskAddress | None = None
+    replaceable: frozenset[RuntimeStatus] | None = None
+    extras: Extras | None = None
 
 
 class InstanceRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +57,7 @@ class InstanceRecord(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: datetime
     history_length: int
     parent: TaskAddress | None = None
+    extras: Extras | None = None
 
 
 class InboxMessage(msgspec.Struct, frozen=True):

@@ -17,19 +17,29 @@ from soloist.core.actions import (
     CallEntity,
     CancelTimer,
     CreateTimer,
+    LockEntities,
     ScheduleSubOrchestration,
     ScheduleTask,
+    SendEvent,
     SignalEntity,
+    UnlockEntity,
 )
 from soloist.core.events import (
     Completion,
+    EntityLockRequested,
     EntityOperationCalled,
     EntityOperationFailed,
     EntityOperationSignaled,
     EntityRequested,
+    EntityUnlockSent,
+    EventRaised,
+    EventSent,
     ExecutionTerminated,
     HistoryEvent,
     InboxEvent,
+    LockMail,
+    LockReleased,
+    LockRequested,
     SubOrchestrationInstanceCompleted,
     SubOrchestrationInstanceCreated,
     SubOrchestrationInstanceFailed,
@@ -39,7 +49,12 @@ from soloist.core.events import (
     TimerCreated,
 )
 from soloist.core.failures import FailureDetails
-from soloist.core.ids import MAX_INSTANCE_ID_LENGTH, check_entity_id, check_instance_id
+from soloist.core.ids import (
+    MAX_INSTANCE_ID_LENGTH,
+    check_entity_id,
+    check_instance_id,
+    folded_entity_id,
+)
 from soloist.core.instances import InboxMessage, StartRequest
 from soloist.core.state import OrchestrationState
 from soloist.core.status import RuntimeStatus
@@ -51,7 +66,8 @@ _ID_BYTES = 16
 class StartChild(msgspec.Struct, frozen=True, gc=False):
     """Start a sub-orchestration, by the rule of every start.
 
-    When it is refused, :func:`refused_child` goes to the inbox of ``request.parent``.
+    When it is refused, :func:`refused_child` goes to the inbox of ``request.parent``; without a
+    parent nobody waits, and nobody is told.
     """
 
     request: StartRequest
@@ -68,7 +84,19 @@ class SendRequest(msgspec.Struct, frozen=True, gc=False):
     """A request for an entity, which comes into being when it is not there."""
 
     entity_id: str
-    event: EntityRequested
+    event: EntityRequested | LockMail
+
+    @property
+    def caller(self) -> TaskAddress | None:
+        """The task that waits for the answer of an operation."""
+        return self.event.caller if isinstance(self.event, EntityRequested) else None
+
+
+class PassEvent(msgspec.Struct, frozen=True, gc=False):
+    """An external event for another orchestration; dropped when none of that id is live."""
+
+    instance_id: str
+    event: EventRaised
 
 
 class TerminateChild(msgspec.Struct, frozen=True, gc=False):
@@ -79,7 +107,7 @@ class TerminateChild(msgspec.Struct, frozen=True, gc=False):
     event: ExecutionTerminated
 
 
-Outgoing = StartChild | Reply | SendRequest | TerminateChild
+Outgoing = StartChild | Reply | SendRequest | TerminateChild | PassEvent
 
 
 class Execution(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,7 +141,7 @@ def record_action(
     Raises:
         HistoryCorrupt: the action cannot follow what was recorded before.
     """
-    event = _event_for(action, now, execution)
+    event = event_of(action, now, execution)
     state.apply(event)
     events.append(event)
     match event:
@@ -124,13 +152,24 @@ def record_action(
             return (call_of(event, now, execution.task(event.task_id)),)
         case EntityOperationSignaled():
             return _signal_of(event, now)
+        case EntityLockRequested():
+            return _lock_of(event, now, execution.task(event.task_id))
+        case EntityUnlockSent():
+            return (SendRequest(event.entity_id, LockReleased(now, event.section_id)),)
+        case EventSent():
+            return (PassEvent(event.instance_id, EventRaised(now, event.name, event.input)),)
     return ()
 
 
-def _event_for(action: Action, now: datetime, execution: Execution) -> HistoryEvent:
+def event_of(action: Action, now: datetime, execution: Execution) -> HistoryEvent:
+    """Return the event that records an action.
+
+    Raises:
+        HistoryCorrupt: it is an end, which is recorded otherwise.
+    """
     match action:
         case ScheduleTask():
-            return TaskScheduled(now, action.task_id, action.name, action.input)
+            return TaskScheduled(now, action.task_id, action.name, action.input, action.extras)
         case CreateTimer():
             return TimerCreated(now, action.task_id, action.fire_at)
         case CancelTimer():
@@ -143,15 +182,40 @@ def _event_for(action: Action, now: datetime, execution: Execution) -> HistoryEv
                 action.name,
                 action.input,
                 execution.default_version if action.version is None else action.version,
+                action.extras,
             )
+        case SendEvent():
+            return EventSent(now, action.task_id, action.instance_id, action.name, action.input)
+    return _entity_event_of(action, now)
+
+
+def _entity_event_of(action: Action, now: datetime) -> HistoryEvent:
+    match action:
         case CallEntity():
             return EntityOperationCalled(
-                now, action.task_id, action.entity_id, action.operation, action.input
+                now,
+                action.task_id,
+                action.entity_id,
+                action.operation,
+                action.input,
+                action.request_id,
             )
         case SignalEntity():
             return EntityOperationSignaled(
-                now, action.task_id, action.entity_id, action.operation, action.input, action.due_at
+                now,
+                action.task_id,
+                action.entity_id,
+                action.operation,
+                action.input,
+                action.due_at,
+                action.request_id,
             )
+        case LockEntities():
+            lock_set = tuple(map(folded_entity_id, action.lock_set))
+            return EntityLockRequested(now, action.task_id, action.section_id, lock_set)
+        case UnlockEntity():
+            entity_id = folded_entity_id(action.entity_id)
+            return EntityUnlockSent(now, action.task_id, action.section_id, entity_id)
     raise HistoryCorrupt(f"{type(action).__name__} cannot be recorded as an event.")
 
 
@@ -184,6 +248,7 @@ def child_request(
         input=event.input,
         version=event.version,
         parent=parent,
+        extras=event.extras,
     )
 
 
@@ -213,7 +278,10 @@ def call_of(
     except InvalidRequest as error:
         failure = FailureDetails(str(error))
         return Reply(caller, EntityOperationFailed(now, event.task_id, failure))
-    return SendRequest(entity_id, EntityRequested(now, event.operation, event.input, caller))
+    request = EntityRequested(
+        now, event.operation, event.input, caller, request_id=event.request_id
+    )
+    return SendRequest(entity_id, request)
 
 
 def asks_already(messages: Iterable[InboxMessage], caller: TaskAddress) -> bool:
@@ -248,8 +316,29 @@ def _signal_of(event: EntityOperationSignaled, now: datetime) -> tuple[SendReque
         entity_id = str(check_entity_id(event.entity_id))
     except InvalidRequest:  # nobody waits for an answer, and nobody can have that id
         return ()
-    request = EntityRequested(now, event.operation, event.input, due_at=event.due_at)
+    request = EntityRequested(
+        now, event.operation, event.input, due_at=event.due_at, request_id=event.request_id
+    )
     return (SendRequest(entity_id, request),)
+
+
+def _lock_of(
+    event: EntityLockRequested, now: datetime, caller: TaskAddress
+) -> tuple[SendRequest, ...]:
+    """Return what asks the first entity of a set; it passes the request on."""
+    if not event.lock_set:
+        return ()
+    request = LockRequested(now, event.section_id, event.lock_set, 0, caller)
+    return (SendRequest(event.lock_set[0], request),)
+
+
+def release_locks(state: OrchestrationState, now: datetime) -> tuple[SendRequest, ...]:
+    """Return what gives free all entities that an execution holds or waits for as it ends."""
+    return tuple(
+        SendRequest(entity_id, LockReleased(now, section_id))
+        for section_id, lock_set in state.open_sections.items()
+        for entity_id in sorted(lock_set)
+    )
 
 
 def terminate_children(

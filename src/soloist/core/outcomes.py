@@ -19,12 +19,13 @@ class NextExecution(msgspec.Struct, frozen=True):
     ``carried`` enters the instance's inbox ahead of all that waits there or arrives later. Where
     something is carried, messages that wait are numbered anew behind it, and answers for the
     execution that ends are removed: whoever holds the instance must read its inbox again from the
-    start.
+    start. ``version`` is the instance's from now on, ``None`` when it stays as it is.
     """
 
     execution_id: str
     input: str | None
     carried: tuple[CarriedEvent, ...] = ()
+    version: str | None = None
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):

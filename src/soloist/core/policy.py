@@ -34,11 +34,20 @@ class StartDecision(StrEnum):
 
 
 def decide_start(
-    policy: StartPolicy, *, existing: RuntimeStatus | None, same_function: bool
+    policy: StartPolicy,
+    *,
+    existing: RuntimeStatus | None,
+    same_function: bool,
+    replaceable: frozenset[RuntimeStatus] | None = None,
 ) -> StartDecision:
-    """Decide one start from the status of the instance in the way (``None``: there is none)."""
+    """Decide one start from the status of the instance in the way (``None``: there is none).
+
+    ``replaceable``, where it is given, says which instances may be replaced, and nothing else does.
+    """
     if existing is None:
         return StartDecision.CREATE
+    if replaceable is not None:
+        return StartDecision.REPLACE if existing in replaceable else StartDecision.CONFLICT
     if policy is StartPolicy.NEVER:
         return StartDecision.CONFLICT
     if existing.is_terminal or policy is StartPolicy.REPLACE:

@@ -18,11 +18,15 @@ from datetime import datetime
 import msgspec
 
 from soloist.core.events import (
+    EntityLockGranted,
+    EntityLockRequested,
     EntityOperationCalled,
     EntityOperationCompleted,
     EntityOperationFailed,
     EntityOperationSignaled,
+    EntityUnlockSent,
     EventRaised,
+    EventSent,
     ExecutionResumed,
     ExecutionRewound,
     ExecutionSuspended,
@@ -40,7 +44,13 @@ from soloist.core.events import (
 )
 from soloist.core.state import OrchestrationState
 
-_KEPT = (TaskCompleted, SubOrchestrationInstanceCompleted, EntityOperationCompleted, EventRaised)
+_KEPT = (
+    TaskCompleted,
+    SubOrchestrationInstanceCompleted,
+    EntityOperationCompleted,
+    EntityLockGranted,
+    EventRaised,
+)
 _FAILURES = (TaskFailed, SubOrchestrationInstanceFailed, EntityOperationFailed)
 _ACTIONS = (
     TaskScheduled,
@@ -49,6 +59,9 @@ _ACTIONS = (
     SubOrchestrationInstanceCreated,
     EntityOperationCalled,
     EntityOperationSignaled,
+    EntityLockRequested,
+    EntityUnlockSent,
+    EventSent,
 )
 
 

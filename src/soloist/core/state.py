@@ -14,11 +14,15 @@ from typing import Any, TypeAlias
 
 from soloist.core.events import (
     Arrival,
+    EntityLockGranted,
+    EntityLockRequested,
     EntityOperationCalled,
     EntityOperationCompleted,
     EntityOperationFailed,
     EntityOperationSignaled,
+    EntityUnlockSent,
     EventRaised,
+    EventSent,
     ExecutionCompleted,
     ExecutionResumed,
     ExecutionRewound,
@@ -51,6 +55,8 @@ class OrchestrationState:
         "next_task_id",
         "open_calls",
         "open_children",
+        "open_locks",
+        "open_sections",
         "open_tasks",
         "open_timers",
         "started",
@@ -62,6 +68,8 @@ class OrchestrationState:
         self.open_timers: dict[int, TimerCreated] = {}
         self.open_children: dict[int, SubOrchestrationInstanceCreated] = {}
         self.open_calls: dict[int, EntityOperationCalled] = {}
+        self.open_locks: dict[int, EntityLockRequested] = {}
+        self.open_sections: dict[str, set[str]] = {}
         self.next_task_id = 0
         self.length = 0
         self.clock_at: datetime | None = None
@@ -106,6 +114,8 @@ class OrchestrationState:
                 return arrival.task_id in self.open_children
             case EntityOperationCompleted() | EntityOperationFailed():
                 return arrival.task_id in self.open_calls
+            case EntityLockGranted():
+                return arrival.task_id in self.open_locks
             case ExecutionStarted():
                 return self.started is None
         return True
@@ -120,11 +130,25 @@ class OrchestrationState:
         | TimerCreated
         | SubOrchestrationInstanceCreated
         | EntityOperationCalled
-        | EntityOperationSignaled,
+        | EntityOperationSignaled
+        | EntityLockRequested
+        | EntityUnlockSent
+        | EventSent,
     ) -> None:
-        if event.task_id < self.next_task_id:
+        """Count a task id as used. An SDK may retry under the id of what failed, so one that was
+        used before is refused only while it is open."""
+        if event.task_id < self.next_task_id and self._is_open(event.task_id):
             raise HistoryCorrupt(f"{_name(event)} uses task id {event.task_id} again.")
-        self.next_task_id = event.task_id + 1
+        self.next_task_id = max(self.next_task_id, event.task_id + 1)
+
+    def _is_open(self, task_id: int) -> bool:
+        return (
+            task_id in self.open_tasks
+            or task_id in self.open_timers
+            or task_id in self.open_children
+            or task_id in self.open_calls
+            or task_id in self.open_locks
+        )
 
     def _on_orchestrator_started(self, event: OrchestratorStarted) -> None:
         self.clock_at = event.at
@@ -140,6 +164,8 @@ class OrchestrationState:
         self.open_timers.clear()
         self.open_children.clear()
         self.open_calls.clear()
+        self.open_locks.clear()
+        self.open_sections.clear()
 
     def _on_suspended(self, _event: ExecutionSuspended) -> None:
         self.is_suspended = True
@@ -185,6 +211,22 @@ class OrchestrationState:
                 f"{_name(event)} for entity call {event.task_id}, which is not open."
             )
 
+    def _on_lock_requested(self, event: EntityLockRequested) -> None:
+        self._take_task_id(event)
+        self.open_locks[event.task_id] = event
+        self.open_sections[event.section_id] = set(event.lock_set)
+
+    def _on_lock_granted(self, event: EntityLockGranted) -> None:
+        if self.open_locks.pop(event.task_id, None) is None:
+            raise HistoryCorrupt(f"{_name(event)} for lock {event.task_id}, which is not open.")
+
+    def _on_unlock_sent(self, event: EntityUnlockSent) -> None:
+        self._take_task_id(event)
+        locked = self.open_sections.get(event.section_id, set())
+        locked.discard(event.entity_id)
+        if not locked:
+            self.open_sections.pop(event.section_id, None)
+
 
 def _name(event: HistoryEvent) -> str:
     return type(event).__name__
@@ -212,5 +254,9 @@ _FOLDS: dict[type, _Fold] = {
     EntityOperationSignaled: OrchestrationState._take_task_id,
     EntityOperationCompleted: OrchestrationState._on_entity_answered,
     EntityOperationFailed: OrchestrationState._on_entity_answered,
+    EntityLockRequested: OrchestrationState._on_lock_requested,
+    EntityLockGranted: OrchestrationState._on_lock_granted,
+    EntityUnlockSent: OrchestrationState._on_unlock_sent,
+    EventSent: OrchestrationState._take_task_id,
 }
 assert not {EventRaised, ExecutionRewound} & _FOLDS.keys(), "these change nothing but the length"

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from soloist.contracts.clock import Alarm, Clock
-from soloist.contracts.executor import Executor
+from soloist.contracts.executor import Absence, Executor, nobody_is_absent
 from soloist.contracts.store import Store
 from soloist.core.events import ExecutionCompleted, TimerDeclared
 from soloist.core.failures import FailureDetails
@@ -46,7 +46,10 @@ class DrainProgress(msgspec.Struct, frozen=True):
 
 
 class Engine:
-    """The host of a task hub in this process; also the ear of ``contracts.wakeups``."""
+    """The host of a task hub in this process; also the ear of ``contracts.wakeups``.
+
+    ``is_versioned`` says of an orchestrator whether the version rule of the settings is for it.
+    """
 
     def __init__(
         self,
@@ -59,6 +62,8 @@ class Engine:
         address: str = "",
         version: str = "",
         timers: Mapping[str, TimerTrigger] | None = None,
+        absence: Absence = nobody_is_absent,
+        is_versioned: Callable[[str], bool] = lambda _: True,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -84,7 +89,9 @@ class Engine:
             on_wake=self._on_wake,
             claim=self._claim,
             on_commit=self._on_commit,
+            absence=absence,
         )
+        self._is_versioned = is_versioned
         self._sessions: dict[int, Held] = {}
         self._resting: OrderedDict[int, tuple[Held, datetime]] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -253,7 +260,8 @@ class Engine:
         """Return what works on the instance; ``None`` when it is not for this host to run."""
         record = lease.record
         if not is_entity_id(record.instance_id):
-            if self._settings.versions.admits(record.version):
+            versions = self._settings.versions
+            if versions.admits(record.version) or not self._is_versioned(record.name):
                 return Session(lease, self._tools)
             self._begin(self._refuse_version(lease), self._returns)
             return None

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 
 import msgspec
 
 from soloist.contracts.clock import Alarm, Clock
-from soloist.contracts.executor import Executor
+from soloist.contracts.executor import Absence, Executor, WorkKind
 from soloist.contracts.store import Store
 from soloist.core.instances import CommitReceipt, InboxMessage, Lease
 from soloist.engine.activities import ActivityPool
@@ -33,6 +33,7 @@ class Tools(msgspec.Struct, frozen=True):
     ``episodes`` bounds the turns under way and ``batches`` the entities at work. ``on_rest`` is
     told when there is nothing to do and ``on_wake`` when there is again. ``claim`` says for which
     host a commit may lease what it sets in motion, ``on_commit`` what it did set in motion.
+    ``absence`` says what cannot be run now.
     """
 
     store: Store
@@ -47,6 +48,7 @@ class Tools(msgspec.Struct, frozen=True):
     on_wake: Callable[[Held], None]
     claim: Callable[[], int | None]
     on_commit: Callable[[CommitReceipt], None]
+    absence: Absence
 
 
 class Mailbox:
@@ -89,6 +91,8 @@ class Held:
         self._awake = asyncio.Event()
         self._alarm: Alarm | None = None
         self._must_release = False
+        self._lacks_worker = False
+        self._awaited: asyncio.Future[None] | None = None
 
     def check_mail(self) -> None:
         """Look into the inbox: a message was delivered."""
@@ -112,13 +116,40 @@ class Held:
         finally:
             self.is_closed = True
             self._wake_at(None)
+            if self._awaited is not None:
+                self._awaited.cancel()
 
     async def _work(self) -> HeldEnd:
         raise NotImplementedError
 
     async def _give_back(self) -> HeldEnd:
-        await self._tools.store.release(self.generation, self.epoch)
+        await self._tools.store.release(self.generation, self.epoch, self._retry_at())
         return HeldEnd.RELEASED
+
+    def _retry_at(self) -> datetime | None:
+        """Return before when nobody need take the instance up again: one that lacks a worker is
+        given back so that other hosts, or other instances, have their chance first."""
+        if not self._lacks_worker:
+            return None
+        pause = self._tools.settings.absence_retry_seconds
+        return self._tools.clock.now() + timedelta(seconds=pause)
+
+    def _absence(
+        self, kind: WorkKind, name: str, version: str | None
+    ) -> asyncio.Future[None] | None:
+        """Return what to wait for when nobody can run the function; it wakes this instance."""
+        absence = self._tools.absence(kind, name, version)
+        self._lacks_worker = absence is not None
+        if self._awaited is not None:
+            self._awaited.cancel()
+        self._awaited = absence
+        if absence is not None:
+            absence.add_done_callback(self._on_presence)
+        return absence
+
+    def _on_presence(self, absence: asyncio.Future[None]) -> None:
+        if not absence.cancelled():
+            self._awake.set()
 
     def _wake_at(self, when: datetime | None) -> None:
         """Arrange to wake at a time, instead of any arranged before; ``None``: at none."""

@@ -16,7 +16,9 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import uuid4
 
-from soloist.contracts.executor import ActivityCall, Episode, HistoryNeeded
+import msgspec
+
+from soloist.contracts.executor import ActivityCall, Episode, HistoryNeeded, WorkKind
 from soloist.core.actions import (
     HTTP_ACTIVITY,
     CompleteExecution,
@@ -26,13 +28,13 @@ from soloist.core.actions import (
 from soloist.core.episode import Conclusion, End, Turn, close_turn, open_turn
 from soloist.core.events import (
     Arrival,
-    EntityRequested,
+    EntityMail,
     ExecutionStarted,
+    ExecutionTerminated,
     HistoryEvent,
     TaskCompleted,
     TaskFailed,
     TaskScheduled,
-    TimerDeclared,
     TimerFired,
 )
 from soloist.core.failures import FailureDetails
@@ -48,6 +50,29 @@ _log = logger(__name__)
 _NO_CODE = EpisodeResult()
 
 
+class _Wait(msgspec.Struct, frozen=True):
+    """Nothing is shown to the code until then; ``None``: until somebody wakes the session."""
+
+    until: datetime | None = None
+
+
+class _Errand:
+    """Brings an activity's completion to the execution that asked for it, and to no other."""
+
+    def __init__(self, session: Session, execution_id: str) -> None:
+        self._session = session
+        self._execution_id = execution_id
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the execution is over or its session is."""
+        return self._session.is_closed or self._session.execution_id != self._execution_id
+
+    def arrive(self, completion: TaskCompleted | TaskFailed) -> None:
+        """Take the activity's completion."""
+        self._session.arrive(completion)
+
+
 class Session(Held):
     """One leased orchestration at work."""
 
@@ -55,6 +80,7 @@ class Session(Held):
         super().__init__(lease, tools)
         record = self._record = lease.record
         self._execution = self._execution_of(record.execution_id)
+        self._errand = _Errand(self, record.execution_id)
         self._state = OrchestrationState()
         self._end: End | None = None
         self._past: tuple[HistoryEvent, ...] | None = ()
@@ -64,6 +90,11 @@ class Session(Held):
         self._started: ExecutionStarted | None = None
         self._completions: list[Arrival] = []
         self._next_timer_at: datetime | None = None
+
+    @property
+    def execution_id(self) -> str:
+        """The execution that runs now."""
+        return self._execution.execution_id
 
     def arrive(self, completion: TaskCompleted | TaskFailed) -> None:
         """Take the completion of an activity."""
@@ -123,7 +154,9 @@ class Session(Held):
         self._fed = 0
         self._unfed = []
         self._next_timer_at = None
+        self._completions.clear()
         record = self._record
+        self._errand = _Errand(self, execution_id)
         self._started = ExecutionStarted(
             at,
             record.name,
@@ -131,6 +164,7 @@ class Session(Held):
             payload,
             record.version,
             None if record.parent is None else record.parent.instance_id,
+            record.extras,
         )
 
     async def _next_arrivals(self) -> tuple[list[Arrival], tuple[int, ...]]:
@@ -138,15 +172,39 @@ class Session(Held):
         while not self.is_closed and (not self._must_release or self._completions):
             self._awake.clear()
             await self._mailbox.read()
-            arrivals, consumed = self._take_arrivals()
-            if arrivals:
-                return arrivals, consumed
-            self._wake_at(self._next_timer_at)
+            wait = self._must_wait()
+            if wait is None:
+                arrivals, consumed = self._take_arrivals()
+                if arrivals:
+                    return arrivals, consumed
+            self._wake_at(self._next_timer_at if wait is None else wait.until)
             if not self._state.open_tasks:
                 self._tools.on_rest(self)
             await self._awake.wait()
             self._tools.on_wake(self)
         return [], ()
+
+    def _must_wait(self) -> _Wait | None:
+        """Return until when nothing may be shown to the code: before the time at which it begins,
+        or while nobody can run it. A termination needs no code and is let through."""
+        if any(isinstance(each.event, ExecutionTerminated) for each in self._mailbox.messages):
+            return None
+        start_at = self._start_at()
+        if start_at is not None:
+            return _Wait(start_at)
+        record = self._record
+        kind = WorkKind.ORCHESTRATION
+        return None if self._absence(kind, record.name, record.version) is None else _Wait()
+
+    def _start_at(self) -> datetime | None:
+        """Return when the instance begins, if that is yet to come."""
+        extras = self._record.extras
+        if extras is None or extras.start_at is None or self._state.length:
+            return None
+        return extras.start_at if extras.start_at > self._tools.clock.now() else None
+
+    def _retry_at(self) -> datetime | None:
+        return self._start_at() or super()._retry_at()
 
     def _take_arrivals(self) -> tuple[list[Arrival], tuple[int, ...]]:
         room = self._tools.settings.max_arrivals_per_turn
@@ -161,7 +219,7 @@ class Session(Held):
         inbox = self._mailbox.messages
         while inbox and len(arrivals) < room:
             message = inbox.popleft()
-            assert not isinstance(message.event, EntityRequested | TimerDeclared), "for entities"
+            assert not isinstance(message.event, EntityMail), "for entities"
             arrivals.append(message.event)
             consumed.append(message.message_id)
         return arrivals, tuple(consumed)
@@ -182,6 +240,8 @@ class Session(Held):
         turn = open_turn(self._state, arrivals, self._end, tools.clock.now())
         history_length = self._state.length
         result = await self._run_code(turn) if turn.needs_code else _NO_CODE
+        if result is None:
+            return None
         now = tools.clock.now()
         conclusion = close_turn(
             self._state, turn, result, self._end, now, tools.settings.limits, self._execution
@@ -212,9 +272,8 @@ class Session(Held):
     ) -> Outcome:
         next_execution = None
         if conclusion.is_over and isinstance(conclusion.end, ContinueAsNew):
-            next_execution = NextExecution(
-                uuid4().hex, conclusion.end.input, conclusion.end.carried
-            )
+            end = conclusion.end
+            next_execution = NextExecution(uuid4().hex, end.input, end.carried, end.version)
         self._next_timer_at = self._state.next_timer_at()
         waits_for_time_only = next_execution is None and not self._state.open_tasks
         return Outcome(
@@ -238,6 +297,8 @@ class Session(Held):
         """Begin what the committed turn asked for."""
         following = outcome.next_execution
         if following is not None:
+            if following.version is not None:
+                self._record = msgspec.structs.replace(self._record, version=following.version)
             self._begin_execution(following.execution_id, following.input, now)
             # Answers for the execution that has ended are gone, and what was carried stands first.
             self._mailbox.read_afresh()
@@ -255,14 +316,16 @@ class Session(Held):
             task_id=scheduled.task_id,
             name=scheduled.name,
             input=scheduled.input,
+            extras=scheduled.extras,
         )
         tools = self._tools
         # A call that is polled for hours must not hold up the app's own activities.
         pool = tools.http_calls if scheduled.name == HTTP_ACTIVITY else tools.activities
-        pool.submit(self, call)
+        pool.submit(self._errand, call)
 
-    async def _run_code(self, turn: Turn) -> EpisodeResult:
-        """Run the user's code over one turn, giving it the past when it has lost it."""
+    async def _run_code(self, turn: Turn) -> EpisodeResult | None:
+        """Run the user's code over one turn, giving it the past when it has lost it; ``None`` when
+        the instance is to be given back and nobody has run it."""
         losses = 0
         while True:
             try:
@@ -277,9 +340,24 @@ class Session(Held):
                 if losses >= self._tools.settings.max_worker_losses:
                     text = f"The worker process was lost {losses} times in this turn. {error}"
                     return EpisodeResult((CompleteExecution(failure=FailureDetails(text)),))
+                if not await self._can_be_run():
+                    return None
                 await self._read_past()
             except AppError as error:
                 return EpisodeResult((CompleteExecution(failure=FailureDetails(str(error))),))
+
+    async def _can_be_run(self) -> bool:
+        """Wait until somebody knows the function; ``False`` when the instance must go before."""
+        record = self._record
+        while True:
+            self._awake.clear()
+            if self._absence(WorkKind.ORCHESTRATION, record.name, record.version) is None:
+                return True
+            if self.is_closed or self._must_release:
+                return False
+            self._tools.on_rest(self)
+            await self._awake.wait()
+            self._tools.on_wake(self)
 
     async def _read_past(self) -> None:
         self._past = await self._tools.store.history(self.generation)

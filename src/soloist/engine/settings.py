@@ -27,7 +27,8 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     worker process may die under the same work before that counts as failed. ``max_entity_batch``
     is how many operations of an entity share a commit. ``versions`` says which instances are run
     here; what is not is looked at again after ``reject_seconds``. A timer that fires
-    ``timer_grace_seconds`` late says that it is past due.
+    ``timer_grace_seconds`` late says that it is past due. An instance that was given back because
+    no worker knows its function is taken up again after ``absence_retry_seconds``.
     """
 
     max_sessions: int = 2_000
@@ -46,5 +47,6 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     retry_seconds: float = 1.0
     reject_seconds: float = 30.0
     timer_grace_seconds: float = 1.0
+    absence_retry_seconds: float = 1.0
     versions: VersionRule = VersionRule()
     limits: Limits = Limits()

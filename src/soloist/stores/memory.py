@@ -43,6 +43,7 @@ from soloist.core.instances import (
 )
 from soloist.core.messages import (
     Outgoing,
+    PassEvent,
     Reply,
     SendRequest,
     StartChild,
@@ -167,7 +168,9 @@ class MemoryStore:
         decision, record, replaced = self._start(request, moved)
         lease = None
         if decision is not StartDecision.RETURN and self._is_live(host_id):
-            lease = self._hub.by_generation[record.generation].lease_to(host_id)
+            instance = self._hub.by_generation[record.generation]
+            if instance.due_at is not None and instance.due_at <= self._clock.now():
+                lease = instance.lease_to(host_id)
         return StartReceipt(
             decision=decision,
             record=record,
@@ -190,11 +193,16 @@ class MemoryStore:
             )
         if existing is not None:
             self._replace(existing, request.at, moved)
-        instance = Instance(record_of(request, self._state), self._clock.now())
+        instance = Instance(record_of(request, self._state), self._begins_at(request))
         self._hub.insert(instance)
         moved.touch(instance)
         replaced = existing.record.generation if existing is not None else None
         return decision, instance.record, replaced
+
+    def _begins_at(self, request: StartRequest) -> datetime:
+        now = self._clock.now()
+        start_at = None if request.extras is None else request.extras.start_at
+        return now if start_at is None else max(now, start_at)
 
     def _replace(self, existing: Instance, at: datetime, moved: Moved) -> None:
         """Remove an instance; a live one's children end, and whoever waits for it learns of it."""
@@ -294,6 +302,15 @@ class MemoryStore:
                 self._request(message, moved)
             case TerminateChild():
                 self._terminate(message, moved)
+            case PassEvent():
+                self._pass_event(message, moved)
+
+    def _pass_event(self, message: PassEvent, moved: Moved) -> None:
+        waiting = self._hub.instances.get(message.instance_id)
+        if waiting is None or waiting.record.status.is_terminal:
+            return
+        if not is_entity_id(message.instance_id):
+            self._put(waiting, message.event, moved)
 
     def _terminate(self, message: TerminateChild, moved: Moved) -> None:
         child = self._hub.instances.get(message.instance_id)
@@ -302,12 +319,12 @@ class MemoryStore:
             self._put(child, message.event, moved)
 
     def _start_child(self, request: StartRequest, moved: Moved) -> None:
-        assert request.parent is not None, "a sub-orchestration has a parent"
         try:
             _, _, replaced = self._start(request, moved)
         except InstanceExists as refusal:
-            refused = refused_child(refusal, request.parent.task_id, request.at)
-            self._reply(Reply(request.parent, refused), moved)
+            if request.parent is not None:
+                refused = refused_child(refusal, request.parent.task_id, request.at)
+                self._reply(Reply(request.parent, refused), moved)
         else:
             if replaced is not None:
                 moved.replaced.append(replaced)
@@ -420,9 +437,9 @@ class MemoryStore:
 
     def _call_again(self, message: SendRequest | Reply, moved: Moved) -> None:
         """Send a call of an entity once more, unless it waits there still."""
-        if isinstance(message, SendRequest) and message.event.caller is not None:
+        if isinstance(message, SendRequest) and message.caller is not None:
             entity = self._hub.instances.get(message.entity_id)
-            if entity is not None and asks_already(entity.inbox, message.event.caller):
+            if entity is not None and asks_already(entity.inbox, message.caller):
                 return
         self._send(message, moved)
 
@@ -518,6 +535,7 @@ class MemoryStore:
             execution_id=following.execution_id,
             status=RuntimeStatus.RUNNING,
             input=following.input,
+            version=instance.record.version if following.version is None else following.version,
             custom_status=outcome.custom_status,
             output=None,
             failure=None,
@@ -544,6 +562,7 @@ def _decide(request: StartRequest, existing: Instance | None) -> StartDecision:
         request.policy,
         existing=RuntimeStatus.TERMINATED if existing.awaits_termination else status,
         same_function=existing.record.name == request.name,
+        replaceable=request.replaceable,
     )
 
 

@@ -170,6 +170,7 @@ def record_of(request: StartRequest, state: MemoryState) -> InstanceRecord:
         updated_at=request.at,
         history_length=0,
         parent=request.parent,
+        extras=request.extras,
     )
 
 

@@ -14,6 +14,7 @@ from soloist.core.events import (
     TaskAddress,
     decode_inbox_event,
 )
+from soloist.core.extras import Extras
 from soloist.core.failures import FailureDetails
 from soloist.core.instances import AccessKey, HostRecord, InboxMessage, InstanceRecord
 from soloist.core.status import RuntimeStatus
@@ -26,7 +27,7 @@ PARENT = "i.parent_instance_id, i.parent_generation, i.parent_execution_id, i.pa
 RECORD_COLUMNS = (
     "i.generation, i.instance_id, e.execution_id, i.name, i.version, e.status, i.input,"
     " e.output, e.custom_status, e.failure, i.created_at, e.updated_at, e.history_length,"
-    f" {PARENT}"
+    f" {PARENT}, i.extras"
 )
 """What :func:`record_of` reads of an instance ``i`` and its execution ``e``."""
 
@@ -36,7 +37,7 @@ RECORD = (
 )
 """Selects what :func:`record_of` reads, and behind it the epoch, the owner and the due time."""
 
-EPOCH, OWNER, DUE_AT = 17, 18, 19
+EPOCH, OWNER, DUE_AT = 18, 19, 20
 
 TARGET = (
     f"SELECT e.generation, e.execution_id, e.status, e.owner, {PARENT}"
@@ -46,6 +47,7 @@ TARGET = (
 
 _encoder = msgspec.json.Encoder()
 _failure_decoder = msgspec.json.Decoder(FailureDetails)
+_extras_decoder = msgspec.json.Decoder(Extras)
 
 
 class Target(msgspec.Struct, frozen=True, gc=False):
@@ -75,6 +77,7 @@ def record_of(row: Row) -> InstanceRecord:
         updated_at=from_micros(row[11]),
         history_length=row[12],
         parent=parent_of(row[13:17]),
+        extras=extras_of(row[17]),
     )
 
 
@@ -108,6 +111,23 @@ def failure_of(text: str | None) -> FailureDetails | None:
 def failure_text(failure: FailureDetails | None) -> str | None:
     """Return a failure as JSON text."""
     return None if failure is None else _encoder.encode(failure).decode()
+
+
+def extras_of(text: str | None) -> Extras | None:
+    """Return the extras in JSON text."""
+    return None if text is None else _extras_decoder.decode(text)
+
+
+def extras_text(extras: Extras | None) -> str | None:
+    """Return extras as JSON text."""
+    return None if extras is None else _encoder.encode(extras).decode()
+
+
+def begins_at(extras: Extras | None, now: int) -> int:
+    """Return when an instance that is inserted now is due."""
+    if extras is None or extras.start_at is None:
+        return now
+    return max(now, to_micros(extras.start_at))
 
 
 def terminates(event: InboxEvent) -> bool:

@@ -6,11 +6,15 @@ from collections.abc import Iterable
 from typing import assert_never
 
 from soloist.core.events import (
+    EntityLockGranted,
+    EntityLockRequested,
     EntityOperationCalled,
     EntityOperationCompleted,
     EntityOperationFailed,
     EntityOperationSignaled,
+    EntityUnlockSent,
     EventRaised,
+    EventSent,
     ExecutionCompleted,
     ExecutionResumed,
     ExecutionRewound,
@@ -36,8 +40,9 @@ from soloist.webapi.reports import Entry, exact, orchestrator_failure
 _Scheduled = TaskScheduled | SubOrchestrationInstanceCreated
 _Sent = EntityOperationCalled | EntityOperationSignaled
 _Answered = EntityOperationCompleted | EntityOperationFailed
-_Hidden = OrchestratorStarted | TimerCancelled
-"""Durable Functions does not show the one and does not have the other."""
+_Locking = EntityLockRequested | EntityLockGranted | EntityUnlockSent
+_Hidden = OrchestratorStarted | TimerCancelled | _Locking
+"""Durable Functions does not show the first and does not have the others."""
 
 _SHOWN_AS = {
     EntityOperationCalled: "EventSent",
@@ -91,6 +96,10 @@ class _HistoryReport:
                 entry["Reason"] = event.reason
             case TimerCreated(fire_at=fire_at) | TimerFired(fire_at=fire_at):
                 entry["FireAt"] = exact(fire_at)
+            case EventSent():
+                entry["InstanceId"] = event.instance_id
+                entry["Name"] = event.name
+                self._write_input(entry, event.input)
             case EventRaised():
                 entry["Name"] = event.name
                 self._write_input(entry, event.input)

@@ -15,6 +15,7 @@ from soloist.core.events import CODEC_VERSION, EventRaised, encode_events
 from soloist.core.instances import CommitReceipt
 from soloist.core.messages import (
     Outgoing,
+    PassEvent,
     Reply,
     SendRequest,
     StartChild,
@@ -163,7 +164,7 @@ def want(step: EncodedOutcome, host_id: int | None, wanted: Wanted) -> None:
             case SendRequest():
                 wanted.ids.add(message.entity_id)
                 wanted.generations_drawn += 1
-            case TerminateChild():
+            case TerminateChild() | PassEvent():
                 wanted.ids.add(message.instance_id)
 
 
@@ -198,6 +199,8 @@ def send(message: Outgoing, moved: Moved) -> None:
             inboxes.request(message, moved)
         case TerminateChild():
             inboxes.terminate(message, moved)
+        case PassEvent():
+            inboxes.pass_event(message, moved)
 
 
 def _is_current(row: Row, outcome: Outcome) -> bool:
@@ -242,6 +245,7 @@ def _continue_as_new(view: View, row: Row, step: EncodedOutcome, following: Next
     row.custom_status = outcome.custom_status
     row.output = row.failure = None
     row.input = following.input
+    row.version = row.version if following.version is None else following.version
     row.has_new_input = True
     row.history_length = 0
     row.appended.clear()

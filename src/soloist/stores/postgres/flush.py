@@ -34,23 +34,25 @@ _CUT_HISTORIES = (
 )
 _INSERT = (
     "WITH n AS MATERIALIZED (SELECT * FROM unnest(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s,"
-    " %s, %s, %s, %s, %s, %s, %s, %s, %s) AS n (generation, instance_id, name, version, created_at,"
-    " input, parent_instance_id, parent_generation, parent_execution_id, parent_task_id,"
+    " %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) AS n (generation, instance_id, name, version,"
+    " created_at, input, parent_instance_id, parent_generation, parent_execution_id,"
+    " parent_task_id, extras,"
     " execution_id, status, owner, epoch, due_at, updated_at, history_length, custom_status, output,"
     " failure, last_message_id)),"
     " i AS (INSERT INTO soloist.instances (generation, hub_id, instance_id, name, version,"
     " created_at, input, parent_instance_id, parent_generation, parent_execution_id,"
-    " parent_task_id) SELECT generation, {hub_id}, instance_id, name, version, created_at, input,"
-    " parent_instance_id, parent_generation, parent_execution_id, parent_task_id FROM n)"
+    " parent_task_id, extras) SELECT generation, {hub_id}, instance_id, name, version, created_at,"
+    " input, parent_instance_id, parent_generation, parent_execution_id, parent_task_id, extras"
+    " FROM n)"
     " INSERT INTO soloist.executions (generation, hub_id, execution_id, status, owner, epoch,"
     " due_at, updated_at, history_length, custom_status, output, failure, last_message_id, mail)"
     " SELECT generation, {hub_id}, execution_id, status, owner, epoch, due_at, updated_at,"
     " history_length, custom_status, output, failure, last_message_id, false FROM n"
 )
-_INSERT_COLUMNS = "btttbttbtbttbbbbbtttb"
+_INSERT_COLUMNS = "btttbttbtbtttbbbbbtttb"
 _UPDATE_INPUTS = (
-    "UPDATE soloist.instances AS i SET input = c.input"
-    " FROM unnest(%s, %s) AS c (generation, input)"
+    "UPDATE soloist.instances AS i SET input = c.input, version = c.version"
+    " FROM unnest(%s, %s, %s) AS c (generation, input, version)"
     " WHERE i.generation = c.generation"
 )
 _UPDATE_PLACES = (
@@ -148,6 +150,7 @@ async def _insert(connection: Connection, hub_id: int, rows: list[Row]) -> None:
                 row.created_at,
                 to_column(row.input),
                 *parent_columns(row.parent),
+                row.extras,
                 row.execution_id,
                 row.status.value,
                 row.owner,
@@ -169,8 +172,8 @@ async def _update(connection: Connection, rows: list[Row]) -> None:
     await _many(
         connection,
         _UPDATE_INPUTS,
-        "bt",
-        [(row.generation, to_column(row.input)) for row in rows if row.has_new_input],
+        "btt",
+        [(row.generation, to_column(row.input), row.version) for row in rows if row.has_new_input],
     )
     await _many(
         connection,

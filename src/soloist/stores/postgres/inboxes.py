@@ -7,7 +7,7 @@ from datetime import datetime
 from soloist.core.events import InboxEvent
 from soloist.core.ids import is_entity_id, parse_entity_id, timer_function
 from soloist.core.instances import DeliverReceipt
-from soloist.core.messages import Reply, SendRequest, TerminateChild
+from soloist.core.messages import PassEvent, Reply, SendRequest, TerminateChild
 from soloist.core.status import RuntimeStatus
 from soloist.errors import InstanceFinished, InstanceNotFound
 from soloist.stores.postgres.moved import Moved
@@ -59,6 +59,15 @@ def terminate(message: TerminateChild, moved: Moved) -> None:
     child = moved.view.find(message.instance_id)
     if child is not None and child.parent == message.parent and not child.status.is_terminal:
         put(child, message.event, moved)
+
+
+def pass_event(message: PassEvent, moved: Moved) -> None:
+    """Put an event into the inbox of another orchestration, if one of that id is live."""
+    if is_entity_id(message.instance_id):
+        return
+    target = moved.view.find(message.instance_id)
+    if target is not None and not target.status.is_terminal:
+        put(target, message.event, moved)
 
 
 def put(row: Row, event: InboxEvent, moved: Moved) -> int:

@@ -39,7 +39,7 @@ _ROWS = (
     "SELECT i.generation, i.instance_id, i.name, i.version, i.created_at, i.parent_instance_id,"
     " i.parent_generation, i.parent_execution_id, i.parent_task_id, e.execution_id, e.status,"
     " e.owner, e.epoch, e.due_at, e.updated_at, e.history_length, e.last_message_id, e.mail,"
-    " w.is_whole, CASE WHEN w.is_whole THEN i.input END,"
+    " w.is_whole, i.extras, CASE WHEN w.is_whole THEN i.input END,"
     " CASE WHEN w.is_whole THEN e.custom_status END, CASE WHEN w.is_whole THEN e.output END,"
     " CASE WHEN w.is_whole THEN e.failure END,"
     " CASE WHEN w.has_inbox THEN ARRAY(SELECT m.message_id FROM soloist.inbox AS m"
@@ -53,7 +53,7 @@ _ROWS = (
     " (%(leases)s AND e.owner IS NULL) OR e.generation = ANY(%(inboxes)s) AS has_inbox) AS w"
     f" WHERE e.generation IN ({_NAMED}) ORDER BY e.generation"
 )
-_OWNER, _MESSAGE_IDS, _EVENTS, _IS_ENDING = 11, 23, 24, 25
+_OWNER, _MESSAGE_IDS, _EVENTS, _IS_ENDING = 11, 24, 25, 26
 
 _HISTORIES = (
     "SELECT generation, events FROM soloist.history WHERE generation = ANY(%(histories)s)"
@@ -195,8 +195,9 @@ def _row(columns: tuple[Any, ...]) -> Row:
         last_message_id=columns[16],
         mail=columns[17],
         is_whole=columns[18],
-        input=from_column(columns[19]),
-        custom_status=from_column(columns[20]),
-        output=from_column(columns[21]),
-        failure=columns[22],
+        extras=columns[19],
+        input=from_column(columns[20]),
+        custom_status=from_column(columns[21]),
+        output=from_column(columns[22]),
+        failure=columns[23],
     )

@@ -80,10 +80,10 @@ def _rewind(failed: Row, reason: str | None, at: datetime, moved: Moved) -> None
 
 def _call_again(message: SendRequest | Reply, moved: Moved) -> None:
     """Send a call of an entity once more, unless it waits there still."""
-    if isinstance(message, SendRequest) and message.event.caller is not None:
+    if isinstance(message, SendRequest) and message.caller is not None:
         entity = moved.view.find(message.entity_id)
         waiting = () if entity is None else moved.view.messages(entity)
-        if asks_already(waiting, message.event.caller):
+        if asks_already(waiting, message.caller):
             return
     send(message, moved)
 

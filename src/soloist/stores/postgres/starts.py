@@ -20,6 +20,7 @@ from soloist.failpoints import reach
 from soloist.stores.postgres.inboxes import put, reply
 from soloist.stores.postgres.moved import Moved
 from soloist.stores.postgres.view import Row, View
+from soloist.stores.rows import begins_at, extras_text
 from soloist.stores.times import from_micros, to_micros
 
 
@@ -35,7 +36,8 @@ def start(view: View, request: StartRequest, host_id: int | None) -> StartReceip
     lease = None
     record = row.record
     if decision is not StartDecision.RETURN:
-        lease = None if owner is None else view.lease(row, owner)
+        if owner is not None and moved.is_due(row):
+            lease = view.lease(row, owner)
     others = (each for each in moved.due if each != row.generation)
     view.leaves_work |= any(moved.is_due(each) for each in moved.due.values())
     return StartReceipt(
@@ -49,12 +51,12 @@ def start(view: View, request: StartRequest, host_id: int | None) -> StartReceip
 
 def start_child(request: StartRequest, moved: Moved) -> None:
     """Start a sub-orchestration; when it is refused, its parent learns of it."""
-    assert request.parent is not None, "a sub-orchestration has a parent"
     try:
         _, _, replaced = _start(request, moved)
     except InstanceExists as refusal:
-        refused = refused_child(refusal, request.parent.task_id, request.at)
-        reply(Reply(request.parent, refused), moved)
+        if request.parent is not None:
+            refused = refused_child(refusal, request.parent.task_id, request.at)
+            reply(Reply(request.parent, refused), moved)
         return
     if replaced is not None:
         moved.replaced.append(replaced)
@@ -86,7 +88,10 @@ def _decide(view: View, request: StartRequest, existing: Row | None) -> StartDec
     if not status.is_terminal and view.awaits_termination(existing):
         status = RuntimeStatus.TERMINATED
     return decide_start(
-        request.policy, existing=status, same_function=existing.name == request.name
+        request.policy,
+        existing=status,
+        same_function=existing.name == request.name,
+        replaceable=request.replaceable,
     )
 
 
@@ -106,7 +111,7 @@ def _replace(existing: Row, at: datetime, moved: Moved) -> None:
 
 
 def _insert(request: StartRequest, moved: Moved) -> Row:
-    """Insert an instance that nobody holds, due at once."""
+    """Insert an instance that nobody holds, due at once unless it begins later."""
     at = to_micros(request.at)
     row = Row(
         moved.view.draw_generation(),
@@ -117,9 +122,10 @@ def _insert(request: StartRequest, moved: Moved) -> Row:
         request.execution_id,
         RuntimeStatus.PENDING,
         request.parent,
-        due_at=moved.view.now,
+        due_at=begins_at(request.extras, moved.view.now),
         updated_at=at,
         input=request.input,
+        extras=extras_text(request.extras),
         is_new=True,
     )
     moved.view.insert(row)

@@ -22,7 +22,7 @@ from soloist.core.events import (
 from soloist.core.instances import InboxMessage, InstanceRecord, Lease
 from soloist.core.status import RuntimeStatus
 from soloist.stores.postgres.wanted import Missing, Wanted
-from soloist.stores.rows import due_at_of, failure_of, terminates
+from soloist.stores.rows import due_at_of, extras_of, failure_of, terminates
 from soloist.stores.times import from_micros
 
 
@@ -52,6 +52,7 @@ class Row:
         "due_at",
         "epoch",
         "execution_id",
+        "extras",
         "failure",
         "generation",
         "has_new_input",
@@ -99,6 +100,7 @@ class Row:
         custom_status: str | None = None,
         output: str | None = None,
         failure: str | None = None,
+        extras: str | None = None,
         is_new: bool = False,
     ) -> None:
         self.generation = generation
@@ -121,6 +123,7 @@ class Row:
         self.custom_status = custom_status
         self.output = output
         self.failure = failure
+        self.extras = extras
         self.is_new = is_new
         self.is_changed = False
         self.is_removed = False
@@ -152,6 +155,7 @@ class Row:
             updated_at=from_micros(self.updated_at),
             history_length=self.history_length,
             parent=self.parent,
+            extras=extras_of(self.extras),
         )
 
     def make_due(self, at: int) -> None:

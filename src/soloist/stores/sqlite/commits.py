@@ -10,6 +10,7 @@ from soloist.core.events import CODEC_VERSION, EventRaised, encode_events
 from soloist.core.instances import CommitReceipt
 from soloist.core.messages import (
     Outgoing,
+    PassEvent,
     Reply,
     SendRequest,
     StartChild,
@@ -50,7 +51,7 @@ _CONTINUE = (
     "UPDATE executions SET execution_id = ?, status = ?, due_at = ?, updated_at = ?,"
     f" history_length = 0, custom_status = ?, output = NULL, failure = NULL{_FENCE}"
 )
-_NEXT_INPUT = "UPDATE instances SET input = ? WHERE generation = ?"
+_NEXT_INPUT = "UPDATE instances SET input = ?, version = coalesce(?, version) WHERE generation = ?"
 
 _NOTHING_MOVED = CommitReceipt()
 
@@ -117,6 +118,8 @@ def send(message: Outgoing, moved: Moved) -> None:
             inboxes.request(message, moved)
         case TerminateChild():
             inboxes.terminate(message, moved)
+        case PassEvent():
+            inboxes.pass_event(message, moved)
 
 
 def _record_step(connection: sqlite3.Connection, now: int, step: EncodedOutcome) -> bool:
@@ -184,7 +187,7 @@ def _continue_as_new(
     if not changed:
         return False
     connection.execute(_DELETE_HISTORY, (generation,))
-    connection.execute(_NEXT_INPUT, (following.input, generation))
+    connection.execute(_NEXT_INPUT, (following.input, following.version, generation))
     _consume(connection, outcome)
     _drop_answers(connection, generation)
     if following.carried:

@@ -8,7 +8,7 @@ from datetime import datetime
 from soloist.core.events import InboxEvent, encode_inbox_event
 from soloist.core.ids import is_entity_id, parse_entity_id, timer_function
 from soloist.core.instances import DeliverReceipt, InstanceRecord, Lease
-from soloist.core.messages import Reply, SendRequest, TerminateChild
+from soloist.core.messages import PassEvent, Reply, SendRequest, TerminateChild
 from soloist.core.status import RuntimeStatus
 from soloist.errors import InstanceFinished, InstanceNotFound
 from soloist.stores.rows import (
@@ -110,6 +110,15 @@ def terminate(message: TerminateChild, moved: Moved) -> None:
     child = find(message.instance_id, moved)
     if child is not None and child.parent == message.parent and not child.status.is_terminal:
         put(child, message.event, moved)
+
+
+def pass_event(message: PassEvent, moved: Moved) -> None:
+    """Put an event into the inbox of another orchestration, if one of that id is live."""
+    if is_entity_id(message.instance_id):
+        return
+    target = find(message.instance_id, moved)
+    if target is not None and not target.status.is_terminal:
+        put(target, message.event, moved)
 
 
 def find(instance_id: str, moved: Moved) -> Target | None:

@@ -90,10 +90,10 @@ def _rewind(
 
 def _call_again(message: SendRequest | Reply, moved: Moved) -> None:
     """Send a call of an entity once more, unless it waits there still."""
-    if isinstance(message, SendRequest) and message.event.caller is not None:
+    if isinstance(message, SendRequest) and message.caller is not None:
         entity = inboxes.find(message.entity_id, moved)
         if entity is not None and asks_already(
-            messages_after(moved.connection, entity.generation, 0), message.event.caller
+            messages_after(moved.connection, entity.generation, 0), message.caller
         ):
             return
     send(message, moved)

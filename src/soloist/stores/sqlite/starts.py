@@ -18,7 +18,15 @@ from soloist.core.policy import StartDecision, decide_start
 from soloist.core.status import RuntimeStatus
 from soloist.errors import InstanceExists, InstanceUnfinished
 from soloist.failpoints import reach
-from soloist.stores.rows import RECORD, TARGET, parent_columns, record_of, target_of
+from soloist.stores.rows import (
+    RECORD,
+    TARGET,
+    begins_at,
+    extras_text,
+    parent_columns,
+    record_of,
+    target_of,
+)
 from soloist.stores.sqlite.inboxes import put, reply
 from soloist.stores.sqlite.leases import live
 from soloist.stores.sqlite.moved import FIRST_EPOCH, Moved
@@ -31,8 +39,8 @@ _CHILDREN = f"{TARGET} WHERE i.parent_generation = ? ORDER BY i.generation"
 
 _INSERT_INSTANCE = (
     "INSERT INTO instances (hub_id, instance_id, name, version, created_at, input,"
-    " parent_instance_id, parent_generation, parent_execution_id, parent_task_id)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " parent_instance_id, parent_generation, parent_execution_id, parent_task_id, extras)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _INSERT_EXECUTION = (
     "INSERT INTO executions (generation, hub_id, execution_id, status, owner, epoch, due_at,"
@@ -62,6 +70,8 @@ def start(
     """
     moved = Moved(connection, hub_id, now, None)
     owner = live(connection, hub_id, now, host_id)
+    if begins_at(request.extras, now) > now:
+        owner = None
     decision, record, replaced = _start(request, owner, moved)
     is_leased = owner is not None and decision is not StartDecision.RETURN
     return StartReceipt(
@@ -75,14 +85,16 @@ def start(
 
 def start_child(request: StartRequest, moved: Moved) -> None:
     """Start a sub-orchestration; when it is refused, its parent learns of it."""
-    assert request.parent is not None, "a sub-orchestration has a parent"
+    is_due = begins_at(request.extras, moved.now) <= moved.now
     try:
-        decision, record, replaced = _start(request, moved.host_id, moved)
+        owner = moved.host_id if is_due else None
+        decision, record, replaced = _start(request, owner, moved)
     except InstanceExists as refusal:
-        refused = refused_child(refusal, request.parent.task_id, request.at)
-        reply(Reply(request.parent, refused), moved)
+        if request.parent is not None:
+            refused = refused_child(refusal, request.parent.task_id, request.at)
+            reply(Reply(request.parent, refused), moved)
         return
-    if decision is not StartDecision.RETURN:
+    if is_due and decision is not StartDecision.RETURN:
         moved.was_born(record)
     if replaced is not None:
         moved.replaced.append(replaced)
@@ -118,7 +130,10 @@ def _decide(
         waits = connection.execute(_AWAITS_TERMINATION, (existing.generation,)).fetchone()
         status = RuntimeStatus.TERMINATED if waits else status
     return decide_start(
-        request.policy, existing=status, same_function=existing.name == request.name
+        request.policy,
+        existing=status,
+        same_function=existing.name == request.name,
+        replaceable=request.replaceable,
     )
 
 
@@ -140,11 +155,13 @@ def _insert(request: StartRequest, owner: int | None, moved: Moved) -> InstanceR
     at, status = to_micros(request.at), RuntimeStatus.PENDING
     facts = (request.instance_id, request.name, request.version, at, request.input)
     generation = moved.connection.execute(
-        _INSERT_INSTANCE, (moved.hub_id, *facts, *parent_columns(request.parent))
+        _INSERT_INSTANCE,
+        (moved.hub_id, *facts, *parent_columns(request.parent), extras_text(request.extras)),
     ).lastrowid
     assert generation is not None, "an insert has a row id"
     epoch = 0 if owner is None else FIRST_EPOCH
-    execution = (request.execution_id, status.value, owner, epoch, moved.now, at)
+    due_at = begins_at(request.extras, moved.now)
+    execution = (request.execution_id, status.value, owner, epoch, due_at, at)
     moved.connection.execute(_INSERT_EXECUTION, (generation, moved.hub_id, *execution))
     return InstanceRecord(
         generation=generation,
@@ -161,6 +178,7 @@ def _insert(request: StartRequest, owner: int | None, moved: Moved) -> InstanceR
         updated_at=request.at,
         history_length=0,
         parent=request.parent,
+        extras=request.extras,
     )
 
 

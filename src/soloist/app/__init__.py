@@ -5,12 +5,12 @@ This is the only place, beside ``testing``, that knows every room.
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import socket
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 import msgspec
@@ -18,8 +18,13 @@ from starlette.applications import Starlette
 from starlette.routing import Mount, Route
 
 from soloist import __version__
-from soloist.client import DEFAULT_MAX_PAYLOAD_BYTES, Client
+from soloist.app.addresses import is_loopback
+from soloist.app.grpc_door import GrpcOptions, check_options, new_executor, open_door
+from soloist.app.grpc_hub import tell_durability, unbounded
+from soloist.app.mixed import AppBounds, MixedExecutor, MixedFunctions
+from soloist.client import DEFAULT_MAX_PAYLOAD_BYTES, Client, Functions
 from soloist.contracts.clock import Clock, SystemClock
+from soloist.contracts.executor import Absence, Executor, WorkKind, nobody_is_absent
 from soloist.contracts.store import Store
 from soloist.core.episode import Limits
 from soloist.core.policy import StartPolicy
@@ -54,6 +59,10 @@ from soloist.webapi import (
 )
 from soloist.wire import Load
 
+if TYPE_CHECKING:
+    from soloist.rpc.executor import RpcExecutor
+    from soloist.rpc.server import GrpcDoor
+
 _log = logger(__name__)
 
 DEFAULT_HOST = "127.0.0.1"
@@ -72,7 +81,8 @@ class HostOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How a host is to be run; ``None`` leaves the choice to the app's files or to a default.
 
     ``enforces_keys`` of ``None`` means: exactly when ``host`` is not a loopback address.
-    ``in_process`` runs the app's code inside this process instead of a worker of its own.
+    ``in_process`` runs the app's code inside this process instead of a worker of its own. With
+    ``grpc`` the host serves the gRPC protocol as well, and workers may bring more functions.
     """
 
     app_dir: Path
@@ -88,6 +98,7 @@ class HostOptions(msgspec.Struct, frozen=True, kw_only=True):
     in_process: bool = False
     lease_seconds: float = DEFAULT_LEASE_SECONDS
     max_payload_bytes: int = DEFAULT_MAX_PAYLOAD_BYTES
+    grpc: GrpcOptions | None = None
 
 
 class AppFiles(msgspec.Struct, frozen=True, kw_only=True):
@@ -163,20 +174,13 @@ def hub_of(app_dir: Path, store_url: str | None, task_hub: str | None) -> tuple[
     return store_url or default_store_url(app_dir), task_hub
 
 
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 class Host:
     """A running host. Made by :func:`open_host`; ``close`` gives everything back."""
 
     def __init__(
         self,
         *,
+        options: HostOptions,
         files: AppFiles,
         store_url: str,
         task_hub: str,
@@ -186,8 +190,10 @@ class Host:
         catalogue: Catalogue,
         keys: KeyCabinet,
         web: Starlette,
+        door: GrpcDoor | None,
         opened: AsyncExitStack,
     ) -> None:
+        self.options = options
         self.files = files
         self.store_url = store_url
         self.task_hub = task_hub
@@ -196,6 +202,7 @@ class Host:
         self.keys = keys
         self.web = web
         self.workers = workers
+        self.door = door
         self._engine = engine
         self._opened = opened
 
@@ -205,6 +212,8 @@ class Host:
         report: Callable[[DrainProgress], None] | None = None,
     ) -> None:
         """Let running activities end, at most ``drain_seconds``, and give everything back."""
+        if self.door is not None:
+            self.door.drain()
         try:
             await self._engine.stop(drain_seconds, report)
         finally:
@@ -223,6 +232,8 @@ async def open_host(options: HostOptions, origin: str | None = None) -> Host:
         StoreUnavailable: the hub's file cannot be used.
     """
     files = read_app_files(options.app_dir)
+    if options.grpc is not None:
+        check_options(options.grpc)
     origin = origin or f"http://{options.host}:{options.port or DEFAULT_PORT}"
     async with AsyncExitStack() as opened:
         return await _opened_host(options, files, origin, opened)
@@ -256,27 +267,27 @@ async def _opened_host(
         skip_unsupported=options.skips_unsupported,
     )
     await keys.draw(store, clock, catalogue.http)
-    engine = _engine(options, files, store, workers, catalogue, origin, opened)
-    client = _client(options, files, store, engine, catalogue)
+    others = None if options.grpc is None else new_executor(host_json.default_version)
+    engine = _engine(options, files, store, workers, catalogue, others, origin, opened)
+    client = _client(options, files, store, engine, catalogue, others)
     links = Links(task_hub=task_hub, connection=connection, system_key=keys.system_key)
     management = Management(client, links, max_body_bytes=options.max_payload_bytes)
     workers.answer_clients(LocalDoor(management, origin=origin).management)
-    triggers = HttpTriggers(
-        catalogue,
-        workers,
-        keys,
-        binding,
-        limits=http_limits(host_json),
-        is_forwarded=host_json.use_forwarded_host,
-    )
+    triggers = _triggers(host_json, catalogue, workers, keys, binding)
     web = _web(
         files, management, _authorise(keys, links), triggers, _health(client, catalogue, task_hub)
     )
     opened.push_async_callback(engine.stop)
     await engine.start()
-    await _tell_durability(store)
+    door = None
+    if options.grpc is not None and others is not None:
+        theirs = _client(options, files, store, engine, catalogue, others, takes_all=True)
+        door = await open_door(options.grpc, theirs, clock, others, task_hub=task_hub)
+        opened.push_async_callback(door.close)
+    await tell_durability(store)
     keys.keep_up(store, clock)
     return Host(
+        options=options,
         files=files,
         store_url=url,
         task_hub=task_hub,
@@ -286,7 +297,25 @@ async def _opened_host(
         catalogue=catalogue,
         keys=keys,
         web=web,
+        door=door,
         opened=opened.pop_all(),
+    )
+
+
+def _triggers(
+    host_json: HostJson,
+    catalogue: Catalogue,
+    workers: WorkerPool,
+    keys: KeyCabinet,
+    binding: ClientBinding,
+) -> HttpTriggers:
+    return HttpTriggers(
+        catalogue,
+        workers,
+        keys,
+        binding,
+        limits=http_limits(host_json),
+        is_forwarded=host_json.use_forwarded_host,
     )
 
 
@@ -296,6 +325,7 @@ def _engine(
     store: Store,
     workers: WorkerPool,
     catalogue: Catalogue,
+    others: RpcExecutor | None,
     origin: str,
     opened: AsyncExitStack,
 ) -> Engine:
@@ -306,8 +336,20 @@ def _engine(
         max_payload_bytes=options.max_payload_bytes,
     )
     opened.push_async_callback(http.close)
-    executor = AppExecutor(workers, http, timeout_seconds=host_json.function_timeout_seconds)
+    app = AppExecutor(workers, http, timeout_seconds=host_json.function_timeout_seconds)
     settings = _engine_settings(options, host_json)
+    executor: Executor = app
+    absence: Absence = nobody_is_absent
+    if others is not None:
+        bounds = AppBounds(
+            episodes=settings.max_concurrent_episodes,
+            activities=settings.max_concurrent_activities,
+            entities=settings.max_concurrent_entities,
+        )
+        executor = mixed = MixedExecutor(app, others, catalogue, bounds)
+        absence = mixed.absence
+        others.board.on_drain = mixed.drain
+        settings = unbounded(settings)
     return Engine(
         store,
         store.clock,
@@ -317,6 +359,8 @@ def _engine(
         address=origin,
         version=__version__,
         timers=catalogue.timers,
+        absence=absence,
+        is_versioned=lambda name: catalogue.orchestrators.resolve(name) is not None,
     )
 
 
@@ -326,13 +370,22 @@ def _client(
     store: Store,
     engine: Engine,
     catalogue: Catalogue,
+    others: RpcExecutor | None,
+    *,
+    takes_all: bool = False,
 ) -> Client:
+    orchestrators: Functions = catalogue.orchestrators
+    entities: Functions = catalogue.entities
+    if others is not None:
+        kind = WorkKind.ORCHESTRATION
+        orchestrators = MixedFunctions(orchestrators, others, kind, takes_all=takes_all)
+        entities = MixedFunctions(entities, others, WorkKind.ENTITY, takes_all=takes_all)
     return Client(
         store,
         store.clock,
         wakeups=engine,
-        orchestrators=catalogue.orchestrators,
-        entities=catalogue.entities,
+        orchestrators=orchestrators,
+        entities=entities,
         default_policy=options.start_policy or files.host_json.start_policy,
         default_version=files.host_json.default_version,
         max_payload_bytes=options.max_payload_bytes,
@@ -387,13 +440,6 @@ def _health(client: Client, catalogue: Catalogue, task_hub: str) -> list[Route]:
     """Return the routes of health that the app has not taken for itself."""
     routes = health_routes(client, task_hub)
     return [each for each in routes if not catalogue.routes.claims(each.path.strip("/"))]
-
-
-async def _tell_durability(store: Store) -> None:
-    """Say in the log what the store promises, loudly where that is less than users expect."""
-    durability = await store.durability()
-    tell = _log.info if durability.survives_crash else _log.warning
-    tell("durability", guarantee=durability.text)
 
 
 def _worker_pool(options: HostOptions, files: AppFiles, client_binding: str) -> WorkerPool:

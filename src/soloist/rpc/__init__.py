@@ -1,0 +1,7 @@
+"""The gRPC face: the Durable Task protocol, spoken by Microsoft's own SDKs in every language.
+
+Clients manage instances over it, and workers are handed work and answer. It is the only room that
+imports the protocol's stubs, which the extra ``soloist[grpc]`` brings.
+"""
+
+from __future__ import annotations

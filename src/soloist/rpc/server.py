@@ -1,0 +1,132 @@
+"""The server: where the gRPC door is, who may come through it, and how it is closed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+import msgspec
+
+from soloist.client import Client
+from soloist.contracts.clock import Clock
+from soloist.errors import SettingsError
+from soloist.rpc.executor import RpcExecutor
+from soloist.rpc.health import Health, health_handler
+from soloist.rpc.management import ManagementCalls
+from soloist.rpc.service import DESCRIPTOR, Guard, Secret, service_handler
+from soloist.rpc.workers import WorkerCalls
+
+DEFAULT_MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+
+_KEEPALIVE_MS = 30_000
+_KEEPALIVE_TIMEOUT_MS = 10_000
+_MIN_PING_MS = 5_000
+
+
+class DoorSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Where to listen and how. Certificate and key are PEM files; ``token`` is what callers must
+    present. ``max_message_bytes`` bounds what is received in one message."""
+
+    host: str
+    port: int
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    token: str | None = None
+    max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES
+
+    def __repr__(self) -> str:
+        return f"DoorSettings({self.host}:{self.port}, tls={self.tls_cert is not None})"
+
+
+class GrpcDoor:
+    """The protocol's service on an address."""
+
+    def __init__(
+        self,
+        settings: DoorSettings,
+        client: Client,
+        clock: Clock,
+        executor: RpcExecutor,
+        *,
+        task_hub: str,
+    ) -> None:
+        self._settings = settings
+        self._executor = executor
+        self._workers = WorkerCalls(executor.board)
+        self._health = Health(frozenset({DESCRIPTOR.full_name}))
+        self._server = grpc.aio.server(options=_options(settings))
+        management = ManagementCalls(client, clock, executor, task_hub=task_hub)
+        token = None if settings.token is None else Secret(settings.token)
+        guard = Guard(task_hub, token)
+        self._server.add_generic_rpc_handlers(
+            (service_handler(management, self._workers, guard), health_handler(self._health))
+        )
+        self.port = 0
+
+    async def open(self) -> None:
+        """Begin to serve; ``port`` is where.
+
+        Raises:
+            SettingsError: the address is taken or is not ours, or a file cannot be used.
+        """
+        settings = self._settings
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        address = f"{host}:{settings.port}"
+        try:
+            if settings.tls_cert is not None and settings.tls_key is not None:
+                credentials = _credentials(settings.tls_cert, settings.tls_key)
+                self.port = self._server.add_secure_port(address, credentials)
+            else:
+                self.port = self._server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise SettingsError(_cannot_listen(settings)) from error
+        if self.port == 0:
+            raise SettingsError(_cannot_listen(settings))
+        await self._server.start()
+        self._health.serving()
+
+    def drain(self) -> None:
+        """Begin no more activities with workers; those that run may end."""
+        self._health.over()
+        self._executor.board.drain()
+
+    async def close(self, grace_seconds: float = 1.0) -> None:
+        """End the workers' streams and stop serving."""
+        self._health.over()
+        self._workers.close()
+        await self._server.stop(grace_seconds)
+
+
+def _options(settings: DoorSettings) -> list[tuple[str, Any]]:
+    return [
+        ("grpc.so_reuseport", 0),
+        ("grpc.max_receive_message_length", settings.max_message_bytes),
+        ("grpc.max_send_message_length", -1),
+        # A peer that is gone without a word is found out, and clients may look after us as well.
+        ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
+        ("grpc.keepalive_timeout_ms", _KEEPALIVE_TIMEOUT_MS),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_ping_interval_without_data_ms", _MIN_PING_MS),
+        ("grpc.http2.max_ping_strikes", 0),
+    ]
+
+
+def _credentials(cert: Path, key: Path) -> Any:
+    try:
+        pair = (key.read_bytes(), cert.read_bytes())
+    except OSError as error:
+        raise SettingsError(
+            f"{error.filename} cannot be read: {error.strerror}. --grpc-tls-cert and --grpc-tls-key"
+            " name PEM files."
+        ) from error
+    return grpc.ssl_server_credentials((pair,))
+
+
+def _cannot_listen(settings: DoorSettings) -> str:
+    return (
+        f"Cannot listen for gRPC on {settings.host} port {settings.port}: it is taken, or is no"
+        " address of this machine, or the certificate and its key do not fit. Choose another with"
+        " --grpc-port and --grpc-host."
+    )
