@@ -112,7 +112,7 @@ def _payload_bytes(message: Outgoing) -> int:
         case StartChild():
             return len(message.request.input or "")
         case SendRequest():
-            return len(message.event.input or "")
+            return len(getattr(message.event, "input", None) or "")
         case Reply():
             return len(getattr(message.event, "result", None) or "")
     return 0

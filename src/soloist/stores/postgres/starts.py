@@ -35,9 +35,8 @@ def start(view: View, request: StartRequest, host_id: int | None) -> StartReceip
     decision, row, replaced = _start(request, moved)
     lease = None
     record = row.record
-    if decision is not StartDecision.RETURN:
-        if owner is not None and moved.is_due(row):
-            lease = view.lease(row, owner)
+    if decision is not StartDecision.RETURN and owner is not None and moved.is_due(row):
+        lease = view.lease(row, owner)
     others = (each for each in moved.due if each != row.generation)
     view.leaves_work |= any(moved.is_due(each) for each in moved.due.values())
     return StartReceipt(
