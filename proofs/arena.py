@@ -24,7 +24,7 @@ from proofs.register import Kind, Operation, Outcome, check
 from proofs.report import Finding
 from soloist.client import Client
 from soloist.contracts.clock import SystemClock
-from soloist.core.events import ExecutionCompleted, TaskCompleted
+from soloist.core.events import ExecutionCompleted, ExecutionTerminated, TaskCompleted
 from soloist.core.instances import InstanceQuery, InstanceRecord
 from soloist.core.state import OrchestrationState
 from soloist.core.status import TERMINAL_STATUSES, RuntimeStatus
@@ -406,7 +406,7 @@ async def _complaints(client: Client, record: InstanceRecord) -> list[str]:
         complaints.append(f"is {record.status} {reason[:300]}")
     if len(history) != record.history_length:
         complaints.append("its history has a gap")
-    if sum(isinstance(event, ExecutionCompleted) for event in history) != 1:
+    if sum(isinstance(event, ExecutionCompleted | ExecutionTerminated) for event in history) != 1:
         events = " ".join(type(event).__name__ for event in history)
         complaints.append(f"is {record.status} and has not one end: {events}")
     done = Counter(event.task_id for event in history if isinstance(event, TaskCompleted))
