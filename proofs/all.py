@@ -93,7 +93,7 @@ PROOFS = (
         (),
         (
             Planted("postgres-half-replace", ("--verb", "replace")),
-            Planted("postgres-half-step", ("--verb", "commit")),
+            Planted("postgres-half-step", ("--verb", "commit and send")),
         ),
     ),
     Proof(

@@ -9,6 +9,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -23,7 +24,7 @@ from proofs.register import Kind, Operation, Outcome, check
 from proofs.report import Finding
 from soloist.client import Client
 from soloist.contracts.clock import SystemClock
-from soloist.core.events import ExecutionCompleted, TaskCompleted
+from soloist.core.events import ExecutionCompleted, ExecutionTerminated, TaskCompleted
 from soloist.core.instances import InstanceQuery, InstanceRecord
 from soloist.core.state import OrchestrationState
 from soloist.core.status import TERMINAL_STATUSES, RuntimeStatus
@@ -110,6 +111,11 @@ class Arena:
         )
         self.hosts.append(host)
         return host
+
+    def add_hosts(self, count: int, *options: str, launcher: Sequence[str] = ()) -> None:
+        """Start several hosts at once."""
+        with ThreadPoolExecutor(count) as starters:
+            list(starters.map(lambda _: self.add_host(*options, launcher=launcher), range(count)))
 
     def stop(self) -> None:
         """Stop what still runs."""
@@ -400,8 +406,9 @@ async def _complaints(client: Client, record: InstanceRecord) -> list[str]:
         complaints.append(f"is {record.status} {reason[:300]}")
     if len(history) != record.history_length:
         complaints.append("its history has a gap")
-    if sum(isinstance(event, ExecutionCompleted) for event in history) != 1:
-        complaints.append("it has not one end")
+    if sum(isinstance(event, ExecutionCompleted | ExecutionTerminated) for event in history) != 1:
+        events = " ".join(type(event).__name__ for event in history)
+        complaints.append(f"is {record.status} and has not one end: {events}")
     done = Counter(event.task_id for event in history if isinstance(event, TaskCompleted))
     complaints += [
         f"task {task} was done {count} times" for task, count in done.items() if count > 1

@@ -62,8 +62,7 @@ def _fail_over(draw: random.Random, seed: int, plant: str | None) -> Finding:
         arena = Arena(folder, url_of_either(primary, standby, DATABASE), seed, is_stormy=True)
         stack.callback(arena.stop)
         options = ("--log-level", "error", "--lease-seconds", str(LEASE_SECONDS))
-        for _ in range(HOSTS):
-            arena.add_host(*options, launcher=launcher(plant))
+        arena.add_hosts(HOSTS, *options, launcher=launcher(plant))
         arena.send_racers(RACERS, callers=CALLERS, doors=HTTP_DOORS, own_share=OWN_SHARE)
         arena.wait_for_load()
         time.sleep(draw.uniform(*LOAD_SECONDS))

@@ -99,7 +99,14 @@ class Crashes:
                 os.kill(self._random.choice(workers), signal.SIGKILL)
 
 
-def prove(rounds: int, seed: int, *, plant: str | None = None) -> Finding:
+def prove(
+    rounds: int,
+    seed: int,
+    *,
+    racers: int = RACERS,
+    callers: int = CALLERS,
+    plant: str | None = None,
+) -> Finding:
     """Kill ``rounds`` times under load, let the rest finish, and judge."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -107,7 +114,7 @@ def prove(rounds: int, seed: int, *, plant: str | None = None) -> Finding:
         arena = Arena(folder, store, seed, is_stormy=True)
         stack.callback(arena.stop)
         crashes = Crashes(arena, seed, plant)
-        arena.send_racers(RACERS, callers=CALLERS, doors=HTTP_DOORS, own_share=OWN_SHARE)
+        arena.send_racers(racers, callers=callers, doors=HTTP_DOORS, own_share=OWN_SHARE)
         arena.wait_for_load()
         for number in range(rounds):
             crashes.round(number)

@@ -73,7 +73,14 @@ class Storms:
 
 
 def prove(
-    rounds: int, seed: int, *, kinds: tuple[str, ...] = (), plant: str | None = None
+    rounds: int,
+    seed: int,
+    *,
+    kinds: tuple[str, ...] = (),
+    hosts: int = HOSTS,
+    racers: int = RACERS,
+    callers: int = CALLERS,
+    plant: str | None = None,
 ) -> Finding:
     """Disturb the connections of a host, or of all, ``rounds`` times under load."""
     draw = random.Random(seed)  # reproducible, not secret
@@ -83,12 +90,13 @@ def prove(
         server = stack.enter_context(PostgresServer())
         store = server.create_database()
         arena = Arena(folder, store, seed, is_stormy=True)
-        proxies = [stack.enter_context(Proxy(server.port)) for _ in range(HOSTS)]
+        proxies = [stack.enter_context(Proxy(server.port)) for _ in range(hosts)]
         stack.callback(arena.stop)
         options = ("--log-level", "warning", "--lease-seconds", str(LEASE_SECONDS))
         for proxy in proxies:
             arena.add_host(*options, store=proxy.url_for(store), launcher=launcher(plant))
-        arena.send_racers(RACERS, callers=CALLERS, doors=HTTP_DOORS, own_share=OWN_SHARE)
+        arena.send_racers(racers, callers=callers, doors=HTTP_DOORS, own_share=OWN_SHARE)
+        arena.wait_for_load()
         met: Counter[str] = Counter()
         for number in range(rounds):
             time.sleep(draw.uniform(*RESTS_SECONDS))

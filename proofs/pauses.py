@@ -36,7 +36,15 @@ _LATE = "stale commit refused"
 _BACK = "considered gone"
 
 
-def prove(rounds: int, seed: int, *, plant: str | None = None) -> Finding:
+def prove(
+    rounds: int,
+    seed: int,
+    *,
+    hosts: int = HOSTS,
+    racers: int = RACERS,
+    callers: int = CALLERS,
+    plant: str | None = None,
+) -> Finding:
     """Pause hosts ``rounds`` times under load."""
     draw = random.Random(seed)  # reproducible, not secret
     with ExitStack() as stack:
@@ -45,9 +53,9 @@ def prove(rounds: int, seed: int, *, plant: str | None = None) -> Finding:
         arena = Arena(folder, store, seed, is_stormy=True)
         stack.callback(arena.stop)
         options = ("--log-level", "info", "--lease-seconds", str(LEASE_SECONDS))
-        for _ in range(HOSTS):
-            arena.add_host(*options, launcher=launcher(plant))
-        arena.send_racers(RACERS, callers=CALLERS, doors=HTTP_DOORS, own_share=OWN_SHARE)
+        arena.add_hosts(hosts, *options, launcher=launcher(plant))
+        arena.send_racers(racers, callers=callers, doors=HTTP_DOORS, own_share=OWN_SHARE)
+        arena.wait_for_load()
         for _ in range(rounds):
             time.sleep(draw.uniform(0.2, LONGEST_RUN_SECONDS))
             _pause(draw.choice(arena.hosts), draw.uniform(LEASE_SECONDS, LONGEST_PAUSE_SECONDS))

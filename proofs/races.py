@@ -42,8 +42,8 @@ def prove(
             store = stack.enter_context(PostgresServer()).create_database()
         arena = Arena(folder, store, seed)
         stack.callback(arena.stop)
-        for _ in range(hosts if on_postgres else 1):
-            arena.add_host("--log-level", "error", launcher=launcher(plant))
+        count = hosts if on_postgres else 1
+        arena.add_hosts(count, "--log-level", "error", launcher=launcher(plant))
         arena.send_racers(racers, starts)
         arena.wait_for_racers()
         arena.judge()
