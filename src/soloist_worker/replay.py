@@ -151,6 +151,8 @@ class Session:
         if handle is None:
             return
         if self._is_suspended and self._end is None and kind not in _SEEN_WHEN_SUSPENDED:
+            if kind == "TimerFired":
+                self._take_back_cancel(event["task_id"])
             self._held_back.append(event)
             return
         try:
@@ -205,16 +207,22 @@ class Session:
 
     def _on_timer_fired(self, event: Event) -> None:
         task_id = event["task_id"]
+        self._take_back_cancel(task_id)
         task = self._open.pop(task_id, None)
         if task is None or self._end is not None:
             return
-        if task_id in self._cancelled:
-            self._take_back_cancel(task_id)
         task.complete(SUCCEEDED, None)
         self._advance()
 
     def _take_back_cancel(self, task_id: int) -> None:
-        """The timer fired in the very turn in which the code cancelled it: that was too late."""
+        """Of a timer that fired in the very turn in which the code cancelled it: that was too late.
+
+        The host records no such cancellation, so it is taken back when the event comes: also when
+        the code will see the event only once it is resumed, or has ended and never will.
+        """
+        if task_id not in self._cancelled:
+            return
+        self._cancelled.remove(task_id)
         index = self._actions.index({"type": "CancelTimer", "task_id": task_id})
         del self._actions[index]
         if self.is_replaying:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from soloist.core.actions import CarriedEvent, CompleteExecution, ContinueAsNew, EpisodeResult
 from soloist.core.episode import End, Limits, Turn, close_turn, open_turn
@@ -32,6 +33,13 @@ def as_read(events: Iterable[HistoryEvent]) -> list[Event]:
     return found
 
 
+def _untraced(end: End | None) -> End | None:
+    """Return an end without its traceback."""
+    if not isinstance(end, CompleteExecution) or end.failure is None:
+        return end
+    return replace(end, failure=replace(end.failure, stack_trace=""))
+
+
 def _told(answer: Event) -> Event:
     """Return an answer without tracebacks: of two sessions one may run ``async`` code."""
     actions = [
@@ -45,7 +53,8 @@ class SmallHost:
     """Runs one execution after another of one instance.
 
     Every turn is run twice: by the session that was there, and by a new one that is first given
-    the whole past. ``new_session`` makes sessions.
+    the whole past. Code that has ended while something is open is run again from the past alone.
+    ``new_session`` makes sessions.
     """
 
     def __init__(self, new_session: NewSession) -> None:
@@ -93,6 +102,8 @@ class SmallHost:
         self.history += conclusion.events
         self.end = conclusion.end
         self.conclusion = conclusion
+        if self.end is not None and not conclusion.is_over:
+            self._end_again()
         return as_read(turn.events), answer
 
     def next_execution(self, now: datetime) -> list[Arrival] | None:
@@ -117,6 +128,14 @@ class SmallHost:
         self._unfed = []
         assert _told(again) == _told(answer), "the same history yields the same actions"
         return answer
+
+    def _end_again(self) -> None:
+        """A host that takes over code that has ended runs it once more."""
+        again = self._new_session()
+        again.replay(as_read(self.history))
+        result = msgspec.json.decode(json.dumps(again.turn([])), type=EpisodeResult)
+        ends = [_untraced(each) for each in result.actions]  # type: ignore[arg-type]
+        assert ends == [_untraced(self.end)], "the same history yields the same end"
 
     def _note(self, answer: Event) -> None:
         for action in answer["actions"]:

@@ -221,6 +221,7 @@ def _comparable(asked: list[dict[str, Any]]) -> list[dict[str, Any]]:
 )
 @given(program=programs, data=st.data())
 def test_random_orchestrations_look_the_same_under_both(program: Program, data: Any) -> None:
+    note(f"program: {program}")  # the arguments of a failing example are not always printed
     text = data.draw(st.sampled_from([None, "5", '{"a": 1}', '"\\"5\\""', json.dumps(_MONEY)]))
     turns = _Trial(program, data.draw).run(text)
     event(f"{turns} turns")

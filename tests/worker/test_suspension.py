@@ -4,8 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Generator
+from datetime import timedelta
 from typing import Any
 
+import pytest
+
+from soloist.core.actions import CompleteExecution
+from soloist.core.events import (
+    Arrival,
+    EventRaised,
+    ExecutionResumed,
+    ExecutionSuspended,
+    TaskCompleted,
+    TimerCancelled,
+    TimerFired,
+)
 from tests.worker.hosting import (
     Event,
     Story,
@@ -17,6 +30,8 @@ from tests.worker.hosting import (
     started,
     turn_of,
 )
+from tests.worker.programs import EPOCH
+from tests.worker.smallhost import SmallHost, as_read
 
 Code = Generator[Any, Any, Any]
 SUSPENDED = event("ExecutionSuspended", reason="lunch")
@@ -95,3 +110,69 @@ def test_a_rewind_is_nothing_to_the_code() -> None:
     story = Story(code)
     story.turn(started())
     assert story.turn(turn_of(event("ExecutionRewound")))["actions"] == []
+
+
+GO = EventRaised(EPOCH, "go")
+FIRED = TimerFired(EPOCH, 0, EPOCH)
+SUSPEND = ExecutionSuspended(EPOCH)
+RESUME = ExecutionResumed(EPOCH)
+
+
+def racing(context: Any) -> Code:
+    timer = context.create_timer(context.current_utc_datetime + timedelta(seconds=5))
+    yield context.task_any([context.wait_for_external_event("go"), timer])
+    timer.cancel()
+    seen = timer.is_completed
+    yield context.call_activity("A")
+    return [seen, timer.is_completed, timer.is_cancelled]
+
+
+@pytest.mark.parametrize(
+    "batches",
+    [
+        [[GO, FIRED]],
+        [[GO, SUSPEND, FIRED], [RESUME]],
+        [[GO, SUSPEND, FIRED, RESUME]],
+        [[SUSPEND, GO, FIRED], [RESUME]],
+        [[SUSPEND], [GO], [FIRED], [RESUME]],
+        [[SUSPEND, GO], [FIRED, RESUME, SUSPEND], [RESUME]],
+    ],
+)
+def test_a_timer_that_fires_in_the_turn_of_its_cancellation_has_fired_suspended_or_not(
+    batches: list[list[Arrival]],
+) -> None:
+    host = SmallHost(lambda: new_session(racing))
+    for arrivals in [host.start(None, EPOCH), *batches, [TaskCompleted(EPOCH, 1)]]:
+        host.turn(arrivals, EPOCH)
+    assert host.end == CompleteExecution("[false, true, true]")
+    assert not any(isinstance(each, TimerCancelled) for each in host.history)
+
+
+def test_a_timer_that_was_cancelled_in_an_earlier_turn_does_not_fire_on_resumption() -> None:
+    host = SmallHost(lambda: new_session(racing))
+    batches = [[GO, SUSPEND], [FIRED], [RESUME], [TaskCompleted(EPOCH, 1)]]
+    for arrivals in [host.start(None, EPOCH), *batches]:
+        host.turn(list(arrivals), EPOCH)
+    assert host.end == CompleteExecution("[false, false, true]")
+    assert not any(isinstance(each, TimerFired) for each in host.history)
+
+
+@pytest.mark.parametrize("batch", [[GO, FIRED], [GO, SUSPEND, FIRED]])
+def test_code_that_ended_as_its_cancelled_timer_fired_ends_alike_on_another_host(
+    batch: list[Arrival],
+) -> None:
+    def leaving(context: Any) -> Code:
+        timer = context.create_timer(context.current_utc_datetime + timedelta(seconds=5))
+        slow = context.call_activity("A")
+        yield context.task_any([context.wait_for_external_event("go"), timer, slow])
+        timer.cancel()
+        return "done"
+
+    host = SmallHost(lambda: new_session(leaving))
+    host.turn(host.start(None, EPOCH), EPOCH)
+    host.turn(batch, EPOCH)
+    assert not host.conclusion.is_over, "the activity is still open"
+    session = new_session(leaving)
+    session.replay(as_read(host.history))
+    (end,) = session.turn([])["actions"]
+    assert end == {"type": "CompleteExecution", "result": '"done"', "failure": None}
