@@ -18,7 +18,7 @@ from typing import Any
 
 from proofs.postgres import PostgresServer
 from soloist.app import Host, HostOptions, open_host
-from soloist.cli.start import SWITCH_SECONDS
+from soloist.cli.running import SWITCH_SECONDS
 from soloist.core.instances import InstanceRecord
 from soloist.core.status import RuntimeStatus
 from soloist.telemetry import configure_logging
