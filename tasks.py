@@ -38,7 +38,7 @@ usage: python3 tasks.py COMMAND
   check                the same without the tests
   format               format the code and mend what can be mended
   bench [name ...]     run one of benchmarks/, with its own options, or all of them
-  prove [name ...]     run one of proofs/, with its own options, or all of them"""
+  prove [name ...]     run one of proofs/, with its own options; `all` is each in short"""
 
 
 def tool(name: str) -> str:
@@ -109,8 +109,8 @@ def bench(options: list[str]) -> int:
 
 
 def prove(options: list[str]) -> int:
-    """Run one proof with its options, or each of them."""
-    return run_modules("proofs", options)
+    """Run one proof with its options, or each in short and then with its planted bugs."""
+    return run_modules("proofs", options or ["all"])
 
 
 def run_modules(package: str, options: list[str]) -> int:

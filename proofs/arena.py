@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
@@ -35,10 +36,12 @@ TASK_HUB = "Races"
 LOGS_VARIABLE = "PROOF_LOGS"
 """Names a folder for what the hosts print, for whoever looks for the cause of a violation."""
 
-SETTLING_SECONDS = 180.0
+SETTLING_SECONDS = 60.0
 RECOVERY_SECONDS = 45.0
 GENTLE_IDS = 3
 WILD_IDS = 3
+MAX_CLOCK_ERROR = timedelta(seconds=5)
+MAX_EARLY_NS = 50_000_000
 FOR_EVER = 1_000_000_000
 
 DOORS: Mapping[str, float] = {
@@ -79,8 +82,10 @@ class Arena:
         self._ledger = folder / "ledger.txt"
         self._ledger.touch()
         self._until = folder / "enough"
-        self._racers: list[tuple[subprocess.Popen[str], Path]] = []
+        self._running: list[subprocess.Popen[str]] = []
+        self._answer_files: list[Path] = []
         self._began = time.monotonic()
+        self._began_at = datetime.now(UTC)
 
     # -- hosts and racers -----------------------------------------------------------------------
 
@@ -96,7 +101,11 @@ class Arena:
             APP,
             store or self.store,
             *options,
-            environment={"PROOF_LEDGER": str(self._ledger), **(environment or {})},
+            environment={
+                "PROOF_LEDGER": str(self._ledger),
+                "PYTHONFAULTHANDLER": "1",
+                **(environment or {}),
+            },
             launcher=launcher,
         )
         self.hosts.append(host)
@@ -104,10 +113,9 @@ class Arena:
 
     def stop(self) -> None:
         """Stop what still runs."""
-        for process, _ in self._racers:
-            if process.poll() is None:
-                process.kill()
-                process.communicate()
+        for process in self._running:
+            process.kill()
+            process.communicate()
         for number, host in enumerate(self.hosts):
             if host.is_running:
                 host.kill()
@@ -128,7 +136,7 @@ class Arena:
     ) -> None:
         """Start client processes, which share the starts."""
         for _ in range(count):
-            number = len(self._racers)
+            number = len(self._answer_files)
             orders = Orders(
                 name=f"r{number}",
                 seed=self.seed * 1_000 + number,
@@ -152,16 +160,29 @@ class Arena:
                 stderr=subprocess.STDOUT,
                 text=True,
             )
-            self._racers.append((process, answers))
+            self._running.append(process)
+            self._answer_files.append(answers)
+
+    def wait_for_load(self, operations: int = 100) -> None:
+        """Wait until the racers are at it."""
+        deadline = time.monotonic() + RECOVERY_SECONDS
+        while sum(path.read_bytes().count(b"\n") for path in self._answers()) < operations:
+            assert time.monotonic() < deadline, "the racers do not begin"
+            time.sleep(0.1)
+
+    def _answers(self) -> list[Path]:
+        return [path for path in self._answer_files if path.exists()]
 
     def stop_racers(self) -> None:
         """Let the racers end what they have begun."""
         self._until.touch()
         self.wait_for_racers()
+        self._until.unlink()
 
     def wait_for_racers(self) -> None:
         """Wait until they end; what they found odd is a violation."""
-        for process, _ in self._racers:
+        running, self._running = self._running, []
+        for process in running:
             output, _ = process.communicate()
             for line in output.splitlines():
                 if line.startswith(ODD):
@@ -177,7 +198,8 @@ class Arena:
         for host in self.hosts:
             while not _is_ready(host):
                 if not host.is_running:
-                    self.violations.append(f"a host has ended: {''.join(host.output[-20:])}")
+                    last = "".join(host.output[-40:])
+                    self.violations.append(f"a host has ended, code {host.code}: {last}")
                     break
                 if time.monotonic() > deadline:
                     self.violations.append(f"a host does not serve {seconds:g} s after the storm")
@@ -199,6 +221,7 @@ class Arena:
                 what = "is not the work of one register" if verdict.holds is False else "undecided"
                 self.violations.append(f"{instance_id} {what}: {verdict.explanation}")
         self._judge_gentle(operations, begun, ended)
+        self._judge_timers(operations, begun, ended)
 
     def finding(self, check: str, plant: str | None = None) -> Finding:
         """Return what was found."""
@@ -221,7 +244,7 @@ class Arena:
         return "\n".join(lines)
 
     def _operations(self) -> list[Operation]:
-        lines = (line for _, answers in self._racers for line in answers.read_bytes().splitlines())
+        lines = (line for path in self._answers() for line in path.read_bytes().splitlines())
         return [msgspec.json.decode(line, type=Operation) for line in lines]
 
     async def _settled(self, operations: list[Operation]) -> list[Operation]:
@@ -255,6 +278,7 @@ class Arena:
             for record in page.records:
                 found.add(record.instance_id)
                 complaints = await _complaints(client, record)
+                complaints += self._untimely(record)
                 self.violations += [f"{record.instance_id} {text}" for text in complaints]
             if page.token is None:
                 break
@@ -268,6 +292,13 @@ class Arena:
                 self.violations.append(
                     f"{each.instance_id} is nobody else's and was {each.outcome}"
                 )
+
+    def _untimely(self, record: InstanceRecord) -> list[str]:
+        """Return which of an instance's times cannot be: all is on one machine."""
+        earliest, latest = self._began_at - MAX_CLOCK_ERROR, datetime.now(UTC) + MAX_CLOCK_ERROR
+        if not earliest <= record.created_at <= record.updated_at <= latest:
+            return [f"was made at {record.created_at} and changed at {record.updated_at}"]
+        return []
 
     def _count(self, operations: list[Operation]) -> None:
         kinds = Counter(each.kind for each in operations)
@@ -306,6 +337,19 @@ class Arena:
         elif len(lines) != len(begun) + len(ended):
             self.violations.append("an activity was run twice")
         return begun, ended
+
+    def _judge_timers(
+        self, operations: list[Operation], begun: dict[str, int], ended: dict[str, int]
+    ) -> None:
+        """Between begin and end, the work of each start waits for a timer."""
+        for each in operations:
+            if each.kind is not Kind.START or each.token not in begun or each.token not in ended:
+                continue
+            waited_ns = ended[each.token] - begun[each.token]
+            if waited_ns < each.pause_ms * 1_000_000 - MAX_EARLY_NS:
+                self.violations.append(
+                    f"{each.token}: a timer of {each.pause_ms} ms fired after {waited_ns:,} ns"
+                )
 
     def _judge_gentle(
         self, operations: list[Operation], begun: dict[str, int], ended: dict[str, int]

@@ -19,9 +19,10 @@ from collections import Counter
 from pathlib import Path
 
 import httpx
-import msgspec
 
 from proofs.hosts import HostProcess
+from proofs.plants import launcher
+from proofs.report import Finding, conclude, parser_for
 
 APP = Path(__file__).parent / "entities_app"
 ENTITY = "/entities/Journal/one"
@@ -31,54 +32,55 @@ SETTLING_SECONDS = 120.0
 _RETRY_SECONDS = 0.05
 
 
-class Tally(msgspec.Struct):
-    """What was seen."""
-
-    kills: int = 0
-    acknowledged: set[str] = msgspec.field(default_factory=set)
-    unanswered: set[str] = msgspec.field(default_factory=set)
-    completed: int = 0
-    operations: int = 0
-    violations: list[str] = msgspec.field(default_factory=list)
-    seconds: float = 0.0
-
-    def describe(self) -> str:
-        """Return the table."""
-        lines = [
-            f"{'kill -9 of the host':<34}{self.kills:>8}",
-            f"{'signals acknowledged (202)':<34}{len(self.acknowledged):>8}",
-            f"{'signals that got no answer':<34}{len(self.unanswered):>8}",
-            f"{'orchestrations completed':<34}{self.completed:>8}",
-            f"{'operations in the state':<34}{self.operations:>8}",
-            f"{'seconds':<34}{self.seconds:>8.0f}",
-            f"{'violations':<34}{len(self.violations):>8}",
-            *self.violations[:20],
-        ]
-        return "\n".join(lines)
-
-
 class Entities:
     """One run of the proof in a folder of its own."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        seed: int,
+        plant: str | None = None,
+        settling_seconds: float = SETTLING_SECONDS,
+    ) -> None:
+        self._seed = seed
         self._random = random.Random(seed)  # reproducible, not secret
         self._store = folder / "hub.db"
+        self._plant = plant
+        self._settling_seconds = settling_seconds
         self._host = self._new_host()
-        self._is_sending = True
-        self.tally = Tally()
+        self._kills = 0
+        self._acknowledged: set[str] = set()
+        self._unanswered: set[str] = set()
+        self._completed = 0
+        self._operations = 0
+        self._violations: list[str] = []
 
-    def run(self, signals: int, orchestrations: int, kills: int) -> Tally:
+    def run(self, signals: int, orchestrations: int, kills: int) -> Finding:
         """Send everything, kill the host meanwhile, let it finish, and judge."""
         began = time.monotonic()
         try:
             asyncio.run(self._run(signals, orchestrations, kills))
         finally:
             self._host.stop()
-        self.tally.seconds = time.monotonic() - began
-        return self.tally
+        return Finding(
+            check="entities",
+            did={
+                "kills": self._kills,
+                "signals acknowledged": len(self._acknowledged),
+                "without an answer": len(self._unanswered),
+                "orchestrations": self._completed,
+                "operations": self._operations,
+            },
+            seed=self._seed,
+            seconds=time.monotonic() - began,
+            violations=tuple(self._violations),
+            plant=self._plant,
+        )
 
     def _new_host(self) -> HostProcess:
-        return HostProcess(APP, self._store, "--log-level", "error")
+        return HostProcess(
+            APP, self._store, *("--log-level", "error"), launcher=launcher(self._plant)
+        )
 
     async def _run(self, signals: int, orchestrations: int, kills: int) -> None:
         async with httpx.AsyncClient(timeout=30) as http:
@@ -96,7 +98,7 @@ class Entities:
         for _ in range(kills):
             await asyncio.sleep(self._random.uniform(0.2, 1.0))
             await asyncio.to_thread(self._host.kill)
-            self.tally.kills += 1
+            self._kills += 1
             self._host = await asyncio.to_thread(self._new_host)
 
     async def _post(self, http: httpx.AsyncClient, path: str, body: object) -> int | None:
@@ -118,11 +120,11 @@ class Entities:
             status = await self._post(http, f"{ENTITY}?op=write", line)
             if status == httpx.codes.ACCEPTED:
                 acknowledged += 1
-                self.tally.acknowledged.add(line)
+                self._acknowledged.add(line)
             elif status is None:
-                self.tally.unanswered.add(line)
+                self._unanswered.add(line)
             else:
-                self.tally.violations.append(f"{line}: {status}")
+                self._violations.append(f"{line}: {status}")
 
     async def _start(self, http: httpx.AsyncClient, names: list[str]) -> None:
         for name in names:
@@ -134,7 +136,7 @@ class Entities:
 
     async def _settle(self, http: httpx.AsyncClient, names: list[str]) -> dict[str, list[int]]:
         """Wait for every orchestration and for the last signal; return the orchestrations' places."""
-        deadline = time.monotonic() + SETTLING_SECONDS
+        deadline = time.monotonic() + self._settling_seconds
         places: dict[str, list[int]] = {}
         while len(places) < len(names) and time.monotonic() < deadline:
             for name in names:
@@ -144,7 +146,7 @@ class Entities:
                     if status["runtimeStatus"] == "Completed":
                         places[name] = status["output"]
         if len(places) < len(names):
-            self.tally.violations.append(f"stuck: {sorted(set(names) - places.keys())}")
+            self._violations.append(f"stuck: {sorted(set(names) - places.keys())}")
         await self._drain(http, deadline)
         return places
 
@@ -156,49 +158,50 @@ class Entities:
             if "last 0" in state:
                 return
             await asyncio.sleep(_RETRY_SECONDS)
-        self.tally.violations.append("the last signal never arrived")
+        self._violations.append("the last signal never arrived")
 
     def _judge(self, state: list[str], places: dict[str, list[int]]) -> None:
-        tally = self.tally
-        tally.operations = len(state)
-        tally.completed = len(places)
-        known = tally.acknowledged | tally.unanswered | {"last 0"}
+        self._operations = len(state)
+        self._completed = len(places)
+        known = self._acknowledged | self._unanswered | {"last 0"}
         for name, found in places.items():
             lines = [f"{name} {number}" for number in range(4)]
             known.update(lines)
             where = [state.index(line) for line in lines if line in state]
             if len(where) != len(lines) or where != sorted(where):
-                tally.violations.append(f"{name}: stands at {where}")
+                self._violations.append(f"{name}: stands at {where}")
             elif found != [where[0] + 1, where[2] + 1, where[3] + 1]:
-                tally.violations.append(f"{name}: was told {found}, stands at {where}")
-        tally.violations += [f"{line} is lost" for line in tally.acknowledged - set(state)]
-        tally.violations += [f"{line}: nobody sent it" for line in set(state) - known]
-        tally.violations += [
+                self._violations.append(f"{name}: was told {found}, stands at {where}")
+        self._violations += [f"{line} is lost" for line in self._acknowledged - set(state)]
+        self._violations += [f"{line}: nobody sent it" for line in set(state) - known]
+        self._violations += [
             f"{line} stands {count} times" for line, count in Counter(state).items() if count > 1
         ]
         latest: dict[str, int] = {}
         for line in state:
             sender, number = line.split()
             if int(number) <= latest.get(sender, -1):
-                tally.violations.append(f"{line} after {latest[sender]}")
+                self._violations.append(f"{line} after {latest[sender]}")
             latest[sender] = int(number)
 
 
 def main() -> None:
     """Run from the command line; exit 1 on a violation."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser = parser_for(__doc__)
     parser.add_argument("--signals", type=int, default=1000)
     parser.add_argument("--orchestrations", type=int, default=200)
     parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--settling-seconds", type=float, default=SETTLING_SECONDS)
     parser.add_argument("--seed", type=int, default=1)
-    arguments = parser.parse_args()
-    print(f"seed {arguments.seed}")
-    with tempfile.TemporaryDirectory() as folder:
-        tally = Entities(Path(folder), arguments.seed).run(
-            arguments.signals, arguments.orchestrations, arguments.kills
-        )
-    print(tally.describe())
-    raise SystemExit(bool(tally.violations))
+
+    def run(arguments: argparse.Namespace) -> Finding:
+        with tempfile.TemporaryDirectory() as folder:
+            entities = Entities(
+                Path(folder), arguments.seed, arguments.plant, arguments.settling_seconds
+            )
+            return entities.run(arguments.signals, arguments.orchestrations, arguments.kills)
+
+    conclude(parser, run)
 
 
 if __name__ == "__main__":

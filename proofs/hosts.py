@@ -75,6 +75,11 @@ class HostProcess:
         """Send a signal."""
         self._process.send_signal(number)
 
+    @property
+    def code(self) -> int | None:
+        """The exit code, once it has ended."""
+        return self._process.poll()
+
     def kill(self) -> None:
         """``kill -9``."""
         self._process.kill()

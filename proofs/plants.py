@@ -22,8 +22,8 @@ from typing import Any
 
 import msgspec
 
-TELLING_TOO_EARLY_SECONDS = 0.01
-MENDING_TOO_LATE_SECONDS = 0.02
+TELLING_TOO_EARLY_SECONDS = 0.05
+MENDING_TOO_LATE_SECONDS = 0.1
 
 
 class Plant(msgspec.Struct, frozen=True):
@@ -172,6 +172,7 @@ def _ack_before_commit() -> None:
         def over(_error: BaseException | None) -> None:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
+            reach("commit.durable")
             self._loop.call_soon(self._turn)
 
         def write() -> None:
@@ -201,13 +202,10 @@ def _gives_up() -> None:
     from soloist.stores.sqlite import writer
 
     def undo(self: Any, group: list[Any], error: BaseException) -> None:
-        connection = self._connected()
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        for operation in group:
-            writer._tell(operation, self._told(error), self._orphaned)
+        self._is_open = False  # whoever asks from now on is told that the store is not open
+        undo_before(self, group, error)
 
-    replace(writer.Writer, "_undo", undo)
+    undo_before = replace(writer.Writer, "_undo", undo)
 
 
 @plant("no-sync", "What is acknowledged survives a power cut (SQLite).")
@@ -343,6 +341,78 @@ def _postgres_asks_again() -> None:
             self._is_committing = False
 
     attempt_before = replace(writer.Writer, "_attempt", attempt)
+
+
+@plant("postgres-own-clock", "Leases and times are the database's (PostgreSQL).")
+def _postgres_own_clock() -> None:
+    from datetime import UTC, datetime
+
+    from soloist.contracts.clock import SystemClock
+    from soloist.stores.postgres import PostgresStore
+    from soloist.stores.postgres.connection import DATABASE_TIME
+
+    def init(self: Any, *arguments: Any, **options: Any) -> None:
+        wrong = SystemClock().now() - datetime.now(UTC)
+        expression = f"({DATABASE_TIME} + {round(wrong.total_seconds() * 1_000_000)})"
+        init_before(self, *arguments, **{**options, "time": expression})
+
+    init_before = replace(PostgresStore, "__init__", init)
+
+
+@plant("postgres-ack-before-commit", "Nothing is acknowledged before its commit (PostgreSQL).")
+def _postgres_ack_before_commit() -> None:
+    from soloist.stores.postgres import writer
+
+    async def attempt(self: Any, connection: Any, group: list[Any], wanted: Any) -> None:
+        self.proof_group = group
+        await attempt_before(self, connection, group, wanted)
+
+    async def commit(self: Any, connection: Any) -> None:
+        for operation in self.proof_group:
+            if isinstance(operation, writer.Change):
+                writer._tell(operation, operation.error, self._orphaned)
+        await asyncio.sleep(TELLING_TOO_EARLY_SECONDS)
+        await commit_before(self, connection)
+
+    def tell(operation: Any, error: BaseException | None, orphaned: Any) -> None:
+        if not operation.future.done():
+            tell_before(operation, error, orphaned)
+
+    attempt_before = replace(writer.Writer, "_attempt", attempt)
+    commit_before = replace(writer.Writer, "_commit", commit)
+    tell_before = replace(writer, "_tell", tell)
+
+
+async def _cut_transaction_in_two(connection: Any) -> None:
+    await connection.execute("COMMIT")
+    await connection.execute("BEGIN")
+
+
+@plant("postgres-half-replace", "After a crash an id is old or new, never half (PostgreSQL).")
+def _postgres_half_replace() -> None:
+    from soloist.stores.postgres import flush
+
+    async def remove(connection: Any, rows: Any, kept: Any) -> None:
+        await remove_before(connection, rows, kept)
+        await _cut_transaction_in_two(connection)
+
+    remove_before = replace(flush, "_remove", remove)
+
+
+@plant("postgres-half-step", "An outcome is committed whole or not at all (PostgreSQL).")
+def _postgres_half_step() -> None:
+    from soloist.stores.postgres import flush
+
+    async def insert(connection: Any, hub_id: int, rows: Any) -> None:
+        await insert_before(connection, hub_id, rows)
+        await _cut_transaction_in_two(connection)
+
+    insert_before = replace(flush, "_insert", insert)
+
+
+@plant("asynchronous-standby", "A commit is acknowledged when the standby has it, too.")
+def _asynchronous_standby() -> None:
+    """It is planted in the servers, by the proof of failover itself."""
 
 
 def main() -> None:

@@ -68,7 +68,7 @@ class PostgresServer:
         self._log = self._folder / "log"
         self._process: subprocess.Popen[bytes] | None = None
         self._databases = 0
-        self.port = _free_port()
+        self.port = free_port()
         try:
             self._make(copy_of)
         except BaseException:
@@ -149,7 +149,7 @@ class PostgresServer:
         """``kill -9`` to the first process and, where the system names them, its children."""
         if self._process is None:
             return
-        children = _children(self._process.pid)
+        children = children_of(self._process.pid)
         self._process.kill()
         for child in children:
             with suppress(ProcessLookupError):
@@ -167,6 +167,11 @@ class PostgresServer:
         with psycopg.connect(self.url(), autocommit=True) as connection:
             cursor = connection.execute(statement)
             return cursor.fetchall() if cursor.description else []
+
+    def fall_behind(self) -> None:
+        """Let a standby receive nothing more."""
+        self.execute("ALTER SYSTEM SET primary_conninfo = ''")
+        self.execute("SELECT pg_reload_conf()")
 
     def promote(self) -> None:
         """Make a standby a primary of its own; return when it takes writes."""
@@ -294,12 +299,14 @@ def _let_others_pass(folder: Path) -> None:
             each.chmod(mode | stat.S_IXOTH)
 
 
-def _children(pid: int) -> list[int]:
+def children_of(pid: int) -> list[int]:
+    """Return the processes that one has started, where the system tells."""
     listing = Path(f"/proc/{pid}/task/{pid}/children")
     return [int(each) for each in listing.read_text().split()] if listing.exists() else []
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of loopback that nobody listens on."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]

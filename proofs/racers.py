@@ -158,6 +158,7 @@ class Racer:
             name=self._random.choice(("Work", "Work", "Other")) if is_wild else "Work",
             policy=policy.value,
             door=door,
+            pause_ms=self._random.choice((0, 100, 500, 1500) if is_own else (0, 0, 5, 20)),
         )
 
     def _door(self, is_own: bool) -> str:
@@ -168,18 +169,10 @@ class Racer:
 
     def _input(self, operation: Operation) -> dict[str, Any]:
         draw = self._random
+        order = {"token": operation.token, "pause_ms": operation.pause_ms}
         if operation.instance_id.startswith(OWN):  # long enough to be met by what goes wrong
-            return {
-                "token": operation.token,
-                "steps": draw.randint(1, 6),
-                "pause_ms": draw.choice((0, 100, 500, 1500)),
-                "rest_ms": draw.choice((0, 0, 20, 100)),
-            }
-        return {
-            "token": operation.token,
-            "steps": draw.randint(0, 2),
-            "pause_ms": draw.choice((0, 0, 5, 20)),
-        }
+            return {**order, "steps": draw.randint(1, 6), "rest_ms": draw.choice((0, 0, 20, 100))}
+        return {**order, "steps": draw.randint(0, 2)}
 
     def _origin(self) -> str:
         return self._random.choice(self._orders.origins)
@@ -284,9 +277,10 @@ class Racer:
 
     def _put_off(self, operation: Operation, answer: httpx.Response) -> Operation:
         """Bad weather is answered with a reason to come back; anything else is odd."""
-        if self._orders.is_stormy and operation.door in ("singleton", "hasty"):
-            if answer.status_code == httpx.codes.INTERNAL_SERVER_ERROR:
-                raise StoreUnavailable("the app's own function failed, as its client did")
+        is_by_app = operation.door in ("singleton", "hasty")
+        failed = answer.status_code == httpx.codes.INTERNAL_SERVER_ERROR
+        if self._orders.is_stormy and is_by_app and failed:
+            raise StoreUnavailable("the app's own function failed, as its client did")
         codes = (httpx.codes.SERVICE_UNAVAILABLE, httpx.codes.TOO_MANY_REQUESTS)
         if answer.status_code in codes and "Retry-After" in answer.headers:
             self._put_offs += 1

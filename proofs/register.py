@@ -56,7 +56,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
 
     ``token`` names a start, and the instance that came of it. ``seen_token`` and ``seen_ended`` are
     what an answer told of the instance that was there. ``answered_at`` is ``None`` when there was
-    no answer.
+    no answer. ``pause_ms`` is how long the work of a start pauses.
     """
 
     instance_id: str
@@ -71,6 +71,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     seen_ended: bool | None = None
     generation: int | None = None
     door: str = ""
+    pause_ms: int = 0
 
 
 class State(NamedTuple):

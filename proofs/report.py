@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import signal
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -10,13 +12,15 @@ import msgspec
 
 MAX_VIOLATIONS_SHOWN = 20
 
+_TERMINATED = 143
+
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """What came of one run of one proof.
 
     ``did`` counts what was done and seen. ``left_out`` says which parts could not be done on this
-    machine, and why. ``plant`` is the planted bug under which it ran, if any: then violations are
-    what is hoped for.
+    machine, and why; ``details`` are shown when the proof runs alone. ``plant`` is the planted bug under which it ran, if any: then violations are
+    what is hoped for. ``broke_down`` says that the proof itself did not come to an end.
     """
 
     check: str
@@ -25,7 +29,9 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     violations: tuple[str, ...]
     seed: int | None = None
     left_out: tuple[str, ...] = ()
+    details: tuple[str, ...] = ()
     plant: str | None = None
+    broke_down: bool = False
 
     @property
     def line(self) -> str:
@@ -41,8 +47,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.check}{planted}: {'; '.join(part for part in parts if part)}"
 
     def describe(self) -> str:
-        """Return the line and the first violations."""
-        return "\n".join([self.line, *self.violations[:MAX_VIOLATIONS_SHOWN]])
+        """Return the details, the line and the first violations."""
+        return "\n".join([*self.details, self.line, *self.violations[:MAX_VIOLATIONS_SHOWN]])
 
 
 Prove = Callable[[argparse.Namespace], Finding]
@@ -59,6 +65,7 @@ def parser_for(module_doc: str | None) -> argparse.ArgumentParser:
 def conclude(parser: argparse.ArgumentParser, prove: Prove) -> None:
     """Run a proof from the command line: print its line, exit 1 on a violation."""
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))  # and clean up on the way
     finding = prove(arguments)
     if arguments.finding is not None:
         arguments.finding.write_bytes(msgspec.json.encode(finding))
@@ -71,6 +78,15 @@ def read_finding(path: Path) -> Finding | None:
     if not path.exists() or not path.stat().st_size:
         return None
     return msgspec.json.decode(path.read_bytes(), type=Finding)
+
+
+def is_well(finding: Finding, planted: Finding | None) -> bool:
+    """Whether a proof holds, and catches what it is given to catch as far as it can here."""
+    if finding.violations or finding.broke_down:
+        return False
+    if planted is None or (planted.left_out and not planted.did):
+        return True
+    return bool(planted.violations) and not planted.broke_down
 
 
 def table(rows: Sequence[tuple[Finding, Finding | None]]) -> str:
@@ -103,6 +119,8 @@ def _row(finding: Finding, planted: Finding | None) -> tuple[str, ...]:
 def _verdict(planted: Finding | None) -> str:
     if planted is None:
         return ""
+    if planted.broke_down:
+        return "NO, broke down"
     if planted.violations:
         return f"yes, {len(planted.violations)}"
-    return "left out" if planted.left_out else "NO"
+    return "left out" if planted.left_out and not planted.did else "NO"

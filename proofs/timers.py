@@ -19,6 +19,8 @@ from pathlib import Path
 import msgspec
 
 from proofs.hosts import HostProcess
+from proofs.plants import launcher
+from proofs.report import Finding, conclude, parser_for
 
 APP = Path(__file__).parent / "timers_app"
 DOWN_SECONDS = 2.5
@@ -32,28 +34,9 @@ class Firing(msgspec.Struct, frozen=True):
     is_past_due: bool
 
 
-class Tally(msgspec.Struct):
-    """What was seen."""
-
-    firings: list[Firing] = msgspec.field(default_factory=list)
-    violations: list[str] = msgspec.field(default_factory=list)
-
-    def describe(self) -> str:
-        """Return the table."""
-        first, last = self.firings[0].occurrence, self.firings[-1].occurrence
-        due = round((last - first) / _SECOND) + 1
-        lines = [
-            f"{'occurrences':<34}{due:>8}",
-            f"{'firings':<34}{len(self.firings):>8}",
-            f"{'of them past due':<34}{sum(each.is_past_due for each in self.firings):>8}",
-            f"{'violations':<34}{len(self.violations):>8}",
-            *self.violations[:20],
-        ]
-        return "\n".join(lines)
-
-
-def prove(folder: Path, seconds: float) -> Tally:
+def prove(folder: Path, seconds: float, plant: str | None = None) -> Finding:
     """Let three hosts one after another keep the timer: the first is stopped, the second killed."""
+    began = time.monotonic()
     ledger = folder / "ledger.txt"
     ledger.touch()
     for end in (HostProcess.stop, HostProcess.kill, HostProcess.stop):
@@ -62,25 +45,38 @@ def prove(folder: Path, seconds: float) -> Tally:
             folder / "hub.db",
             *("--log-level", "error"),
             environment={"PROOF_LEDGER": str(ledger)},
+            launcher=launcher(plant),
         )
         time.sleep(seconds)
         end(host)
         time.sleep(DOWN_SECONDS)
-    return judge([_firing(line) for line in ledger.read_text().splitlines()])
+    firings = [_firing(line) for line in ledger.read_text().splitlines()]
+    span = firings[-1].occurrence - firings[0].occurrence
+    return Finding(
+        check="timers",
+        did={
+            "occurrences": round(span / _SECOND) + 1,
+            "firings": len(firings),
+            "of them past due": sum(each.is_past_due for each in firings),
+        },
+        seconds=time.monotonic() - began,
+        violations=tuple(judge(firings)),
+        plant=plant,
+    )
 
 
-def judge(firings: list[Firing]) -> Tally:
-    """Hold what was fired against what was due."""
-    tally = Tally(firings)
+def judge(firings: list[Firing]) -> list[str]:
+    """Hold what was fired against what was due; return what is wrong."""
+    violations = []
     for before, after in pairwise(firings):
         distance = after.occurrence - before.occurrence
         if distance < timedelta() or (distance == timedelta() and not after.is_past_due):
-            tally.violations.append(f"{after.occurrence} fired after {before.occurrence}")
+            violations.append(f"{after.occurrence} fired after {before.occurrence}")
         if distance > _SECOND and not before.is_past_due:
-            tally.violations.append(f"lost without a word: {before.occurrence} {after.occurrence}")
+            violations.append(f"lost without a word: {before.occurrence} {after.occurrence}")
     if not any(each.is_past_due for each in firings):
-        tally.violations.append("nothing was past due, though hosts were down")
-    return tally
+        violations.append("nothing was past due, though hosts were down")
+    return violations
 
 
 def _firing(line: str) -> Firing:
@@ -90,13 +86,14 @@ def _firing(line: str) -> Firing:
 
 def main() -> None:
     """Run from the command line; exit 1 on a violation."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser = parser_for(__doc__)
     parser.add_argument("--seconds", type=float, default=10.0)
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        tally = prove(Path(folder), arguments.seconds)
-    print(tally.describe())
-    raise SystemExit(bool(tally.violations))
+
+    def run(arguments: argparse.Namespace) -> Finding:
+        with tempfile.TemporaryDirectory() as folder:
+            return prove(Path(folder), arguments.seconds, arguments.plant)
+
+    conclude(parser, run)
 
 
 if __name__ == "__main__":

@@ -263,3 +263,16 @@ async def test_backlog_counts_what_is_due_and_what_is_held(world: World) -> None
     world.clock.advance(1)
     await store.start(world.request("second"), None)
     assert await store.backlog() == Backlog(due=2, held=1, oldest_due_at=oldest)
+
+
+async def test_instances_of_versions_that_a_host_leaves_do_not_exist_for_it(world: World) -> None:
+    store = await world.opened()
+    for instance_id, version in (("a", "1.0"), ("b", None), ("c", "2.0")):
+        await store.start(world.request(instance_id, version=version), None)
+    host_id = await store.join("host")
+    grant = await store.lease(host_id, 10, frozenset({"1.0", ""}))
+    assert [each.record.instance_id for each in grant.leases] == ["c"]
+    assert grant.next_due_at is None
+    grant = await store.lease(host_id, 10, frozenset({""}))
+    assert [each.record.instance_id for each in grant.leases] == ["a"]
+    assert len((await store.lease(host_id, 10)).leases) == 1

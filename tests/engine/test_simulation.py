@@ -24,7 +24,7 @@ def app() -> App:
 def test_the_laws_hold_whatever_happens(app: App, seed: int) -> None:
     counts = simulate(app, seed, EVENTS)
     assert counts["commits checked"] > 50
-    assert counts["hosts killed"] > 0
+    assert counts["hosts killed"] + counts["hosts paused"] > 0
 
 
 def test_a_store_that_does_not_fence_is_found_out(

@@ -261,3 +261,27 @@ async def test_a_full_disk_refuses_and_loses_nothing(world: World) -> None:
 
 def _let_grow_to_a_hundred_pages(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA max_page_count = 100")
+
+
+async def test_what_was_granted_to_a_caller_who_went_away_at_the_last_moment_is_given_back(
+    world: World,
+) -> None:
+    store = await sqlite_store(world)
+    host_id = await store.join("host")
+    assert store._writer is not None
+    submit = store._writer.submit  # the moment is between two turns of the loop
+    caller: asyncio.Task[StartReceipt]
+
+    def submit_and_go(work: Any) -> asyncio.Future[Any]:
+        future = submit(work)
+        future.add_done_callback(lambda _: caller.cancel())
+        return future
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store._writer, "submit", submit_and_go)
+        caller = asyncio.create_task(store.start(world.request(), host_id))
+        await asyncio.wait({caller})
+    assert caller.cancelled()
+    await store.release(0, 0)
+    backlog = await store.backlog()
+    assert (backlog.due, backlog.held) == (1, 0)

@@ -9,9 +9,9 @@ import pytest
 
 from proofs.postgres import primary_and_standby, url_of_either
 from soloist.contracts.clock import SystemClock
-from soloist.errors import HubTooNew, SettingsError, StoreUnavailable
+from soloist.errors import HubTooNew, InstanceExists, SettingsError, StoreUnavailable
 from soloist.stores import shown_url, store_at
-from soloist.stores.postgres import PostgresStore
+from soloist.stores.postgres import PostgresStore, connection
 from soloist.stores.postgres.connection import address_of
 from tests.contract.databases import CLOCK
 from tests.contract.world import LEASE_SECONDS, World
@@ -128,6 +128,26 @@ async def test_everything_works_with_statements_that_no_session_keeps(postgres: 
     await pooled.close()
 
 
+async def test_what_a_host_had_locked_when_it_fell_silent_is_free_again(
+    postgres: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "TRANSACTION_MILLISECONDS", 300)
+    address = address_of(postgres.url)
+    silent, other = await connection.connect(address), await connection.connect(address)
+    lock = "SELECT pg_advisory_xact_lock(7)"
+
+    async def fall_silent() -> None:
+        async with silent.pipeline():
+            await silent.execute("BEGIN")
+            await (await silent.execute(lock)).fetchall()  # and of the rest, nothing is sent
+            await other.execute(lock)
+
+    with pytest.raises(psycopg.Error):
+        await fall_silent()
+    await connection.close(silent)
+    await connection.close(other)
+
+
 async def test_news_reach_another_process_at_once(postgres: World) -> None:
     host, client = await postgres.opened(), await postgres.opened()
     heard: asyncio.Queue[None] = asyncio.Queue()
@@ -168,3 +188,12 @@ async def test_what_a_failover_would_lose_is_told() -> None:
         assert found.survives_crash
         assert "asynchronously" in found.text
         await safe.close()
+
+
+async def test_an_id_is_one_id_whatever_encoding_a_client_is_told_to_use(
+    postgres: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await (await postgres.opened()).start(postgres.request("é"), None)
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    with pytest.raises(InstanceExists):
+        await (await postgres.opened()).start(postgres.request("é"), None)

@@ -114,12 +114,15 @@ class Store(Protocol):
             InstanceFinished: it takes no more events.
         """
 
-    async def lease(self, host_id: int, limit: int) -> LeaseGrant:
+    async def lease(
+        self, host_id: int, limit: int, leaves: frozenset[str] = frozenset()
+    ) -> LeaseGrant:
         """Lease up to ``limit`` due instances to the host, the longest due first.
 
         Instances of hosts whose leases expired are due as after a release. Also tells of mail and
         of the next time, which is past when more is due than ``limit``. A host that is gone is
-        granted nothing.
+        granted nothing. Instances of the versions that the host ``leaves`` to others, "" for those
+        of none, do not exist for it.
         """
 
     async def release(self, generation: int, epoch: int, retry_at: datetime | None = None) -> None:

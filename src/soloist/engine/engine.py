@@ -35,6 +35,7 @@ _log = logger(__name__)
 _MAX_RETRY_SECONDS = 60.0
 _MIN_PAUSE_SECONDS = 0.001
 _REPORT_SECONDS = 1.0
+_MAX_LEFT_VERSIONS = 100
 
 
 class DrainProgress(msgspec.Struct, frozen=True):
@@ -100,7 +101,7 @@ class Engine:
         self._retry_seconds: dict[int, float] = {}
         self._watchers: dict[int, set[asyncio.Future[None]]] = {}
         self._due_instances = 0
-        self._rejected_versions: set[str | None] = set()
+        self._left_versions: frozenset[str] = frozenset()
         self._is_draining = False
 
     def _pool(self, concurrency: int) -> ActivityPool:
@@ -292,10 +293,14 @@ class Engine:
             except (StoreUnavailable, Overloaded):
                 await self._give_back(record.generation, lease.epoch)
             return
-        if record.version not in self._rejected_versions:
-            self._rejected_versions.add(record.version)
+        version = record.version or ""
+        if version not in self._left_versions:
             _log.warning("instances wait for another host", instance=record.instance_id, why=text)
-        await self._leave_to_others(lease)
+            if len(self._left_versions) >= _MAX_LEFT_VERSIONS:
+                await self._leave_to_others(lease)
+                return
+            self._left_versions |= {version}
+        await self._give_back(record.generation, lease.epoch)
 
     def mail(self, generation: int) -> None:
         """Let the holder read its inbox; if it is held elsewhere or by nobody, look around."""
@@ -483,7 +488,7 @@ class Engine:
         limit = min(self._settings.lease_batch, max(0, self._room()))
         host_id = self._host_id
         assert host_id is not None, "the loops run only while the host has joined"
-        grant = await self._store.lease(host_id, limit)
+        grant = await self._store.lease(host_id, limit, self._left_versions)
         for lease in grant.leases:
             self.granted(lease)
         for generation in grant.mail:
@@ -492,20 +497,32 @@ class Engine:
             return
         self._due_instances = 0 if limit else (await self._store.backlog()).due
         pause = self._settings.poll_seconds
-        if grant.next_due_at is not None:
+        if grant.next_due_at is not None and limit:
             until_due = (grant.next_due_at - self._clock.now()).total_seconds()
-            pause = max(_MIN_PAUSE_SECONDS, min(pause, until_due)) if limit else pause
+            # What is due and was not granted is in somebody else's hands for the moment.
+            if until_due > 0 or grant.leases:
+                pause = max(_MIN_PAUSE_SECONDS, min(pause, until_due))
         await self._wait(self._look_around, pause)
 
     async def _renew_once(self) -> None:
         """Prolong the leases; start afresh when they were already lost."""
         await self._clock.sleep(self._settings.renew_seconds)
         host_id = self._host_id
-        if host_id is not None and not await self._store.renew(host_id):
+        if host_id is not None and not await self._renewed(host_id):
             _log.warning("this host was considered gone; it joins again", host=self._name)
             for session in self._sessions.values():
                 session.abandon()
             self._host_id = await self._join()
+
+    async def _renewed(self, host_id: int) -> bool:
+        """Prolong the leases; whatever is in the way, it is tried again soon."""
+        while True:
+            try:
+                return await self._store.renew(host_id)
+            except (StoreUnavailable, Overloaded) as error:
+                _log.warning("the leases could not be renewed", reason=str(error))
+                pause = min(self._settings.retry_seconds, self._settings.renew_seconds)
+                await self._clock.sleep(pause)
 
     async def _wait(self, event: asyncio.Event, seconds: float) -> None:
         """Return when the event is set or the time is over."""

@@ -42,7 +42,7 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_arrivals_per_turn: int = 1_000
     max_worker_losses: int = 5
     lease_batch: int = 200
-    poll_seconds: float = 0.25
+    poll_seconds: float = 0.5
     renew_seconds: float = 5.0
     retry_seconds: float = 1.0
     reject_seconds: float = 30.0

@@ -254,19 +254,21 @@ class MemoryStore:
         self._hub.insert(instance)
         return instance
 
-    async def lease(self, host_id: int, limit: int) -> LeaseGrant:
+    async def lease(
+        self, host_id: int, limit: int, leaves: frozenset[str] = frozenset()
+    ) -> LeaseGrant:
         """Lease due instances, the longest due first."""
         if not self._is_live(host_id):
-            return LeaseGrant(next_due_at=self._next_due_at())
+            return LeaseGrant()
         now = self._clock.now()
         for other in [each for each in self._hub.hosts if not self._is_live(each)]:
             del self._hub.hosts[other]
             self._take_from(other)
         mail = self._mail_for(host_id)
-        waiting = [each for each in self._waiting() if each[0] <= now]
+        waiting = [each for each in self._waiting(leaves) if each[0] <= now]
         waiting.sort(key=lambda each: (each[0], each[1].record.generation))
         leases = tuple(instance.lease_to(host_id) for _, instance in waiting[:limit])
-        return LeaseGrant(leases=leases, mail=mail, next_due_at=self._next_due_at())
+        return LeaseGrant(leases=leases, mail=mail, next_due_at=self._next_due_at(leaves))
 
     async def release(self, generation: int, epoch: int, retry_at: datetime | None = None) -> None:
         """Give a lease back."""
@@ -482,13 +484,14 @@ class MemoryStore:
             if instance.owner == host_id:
                 instance.give_back(self._clock.now())
 
-    def _waiting(self) -> Iterator[tuple[datetime, Instance]]:
+    def _waiting(self, leaves: frozenset[str] = frozenset()) -> Iterator[tuple[datetime, Instance]]:
         for instance in self._hub.instances.values():
-            if instance.owner is None and instance.due_at is not None:
+            is_left = (instance.record.version or "") in leaves
+            if instance.owner is None and instance.due_at is not None and not is_left:
                 yield instance.due_at, instance
 
-    def _next_due_at(self) -> datetime | None:
-        return min((due_at for due_at, _ in self._waiting()), default=None)
+    def _next_due_at(self, leaves: frozenset[str]) -> datetime | None:
+        return min((due_at for due_at, _ in self._waiting(leaves)), default=None)
 
     def _mail_for(self, host_id: int) -> tuple[int, ...]:
         seen, self._mail_seen = self._mail_seen, self._state.last_message_id

@@ -74,6 +74,7 @@ class EncodedOutcome(msgspec.Struct, frozen=True, gc=False):
     at: int
     due_at: int | None
     is_plain: bool
+    payload_bytes: int
 
 
 def encode(outcome: Outcome) -> EncodedOutcome:
@@ -87,9 +88,10 @@ def encode(outcome: Outcome) -> EncodedOutcome:
         if isinstance(message, SendRequest):
             inboxes.entity_name(message.entity_id)
     is_over = outcome.status.is_terminal
+    events = encode_events(outcome.events) if has_history else ""
     return EncodedOutcome(
         outcome,
-        encode_events(outcome.events) if has_history else "",
+        events,
         to_micros(outcome.at),
         None if is_over else micros_or_none(outcome.due_at),
         is_plain=not (
@@ -98,7 +100,22 @@ def encode(outcome: Outcome) -> EncodedOutcome:
             or outcome.vanishes
             or (outcome.releases and not is_over)
         ),
+        payload_bytes=len(events)
+        + len(outcome.output or "")
+        + len(outcome.custom_status or "")
+        + sum(_payload_bytes(message) for message in outcome.outgoing),
     )
+
+
+def _payload_bytes(message: Outgoing) -> int:
+    match message:
+        case StartChild():
+            return len(message.request.input or "")
+        case PassEvent() | SendRequest():
+            return len(getattr(message.event, "input", None) or "")
+        case Reply():
+            return len(getattr(message.event, "result", None) or "")
+    return 0
 
 
 async def step_all(

@@ -28,6 +28,11 @@ LOCK_MILLISECONDS = 5_000
 IDLE_TRANSACTION_MILLISECONDS = 5_000
 """A host that stands still in the middle of a transaction loses it, and with it its locks."""
 
+TRANSACTION_MILLISECONDS = 15_000
+"""The same for one that falls silent in the middle of a round trip, when the database waits for the
+rest of it and neither a statement runs nor the transaction counts as idle. PostgreSQL 17 and newer;
+what older ones notice is a machine that is gone, by the signs of life that a connection gives."""
+
 DATABASE_TIME = "(SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)"
 """The time that judges leases, in microseconds since 1970. A subquery, so that it is asked once a
 statement and an index can be searched for it."""
@@ -40,10 +45,23 @@ _ALIVE = {
     "keepalives_count": "3",
     "application_name": "soloist",
 }
+# How soon the database gives up a host whose machine is gone, and with it what that one has locked;
+# by itself it would wait for hours.
+_SIGNS_OF_LIFE = (
+    "SET tcp_keepalives_idle = 5",
+    "SET tcp_keepalives_interval = 2",
+    "SET tcp_keepalives_count = 3",
+)
+_OURS = {"client_encoding": "UTF8"}
+"""Whatever the user's environment says: texts travel as UTF-8 in binary form."""
+
 _POOLED = "pooled"
 _SECRET = ("password", "sslpassword", "passfile", "sslkey")
 _MIGRATION_LOCK = 0x501015  # any number that other programs are unlikely to use
 _NEWEST = migrations.load(__package__)
+
+NOT_STORABLE = (psycopg.DataError, psycopg.errors.ProgramLimitExceeded)
+_TROUBLE = ("08", "25", "53", "57P", "58")
 
 T = TypeVar("T")
 
@@ -72,7 +90,7 @@ def address_of(url: str) -> Address:
     rest = urlencode([each for each in parameters if each[0] != _POOLED])
     try:
         known = conninfo_to_dict(f"{base}?{rest}" if rest else base)
-        conninfo = make_conninfo("", **{**_ALIVE, **known})
+        conninfo = make_conninfo("", **{**_ALIVE, **known, **_OURS})
     except psycopg.Error as error:
         raise SettingsError(
             f"The store URL is not understood: {_without_secrets(error)}. Use"
@@ -103,14 +121,16 @@ async def connect(address: Address) -> Connection:
         AsyncConnection.connect(
             address.conninfo,
             autocommit=True,
-            prepare_threshold=None if address.is_pooled else 2,
+            # At once: only a statement's first use is looked at, and forgotten when it failed.
+            prepare_threshold=None if address.is_pooled else 0,
         ),
         _CONNECT_SECONDS * 3,
     )
     understand_arrays(connection)
     if not address.is_pooled:
         try:
-            await in_time(connection.execute("; ".join(limits("SET"))), ANSWER_SECONDS)
+            settings = "; ".join((*limits("SET"), *_SIGNS_OF_LIFE))
+            await in_time(connection.execute(settings, prepare=False), ANSWER_SECONDS)
         except BaseException:
             await close(connection)
             raise
@@ -123,6 +143,8 @@ def limits(set_it: str) -> tuple[str, ...]:
         f"{set_it} statement_timeout = {STATEMENT_MILLISECONDS}",
         f"{set_it} lock_timeout = {LOCK_MILLISECONDS}",
         f"{set_it} idle_in_transaction_session_timeout = {IDLE_TRANSACTION_MILLISECONDS}",
+        f"SELECT set_config(name, '{TRANSACTION_MILLISECONDS}', {set_it == 'SET LOCAL'})"
+        " FROM pg_settings WHERE name = 'transaction_timeout'",
     )
 
 
@@ -160,7 +182,15 @@ def unavailable(address: Address, error: psycopg.Error) -> StoreUnavailable:
     """Say in one sentence which database, what happened and what to do."""
     lines = str(error).strip().splitlines()
     reason = lines[0].rstrip(".") if lines else type(error).__name__
-    return StoreUnavailable(f"The {address.shown} does not answer: {reason}.")
+    what = "does not answer" if is_trouble(error) else "refused an operation"
+    return StoreUnavailable(f"The {address.shown} {what}: {reason}.")
+
+
+def is_trouble(error: psycopg.Error) -> bool:
+    """Whether an error says that the database is in trouble, rather than an operation wrong."""
+    if isinstance(error, NOT_STORABLE):
+        return False
+    return error.sqlstate is None or error.sqlstate.startswith(_TROUBLE)
 
 
 async def prepare(connection: Connection, address: Address) -> None:
@@ -182,7 +212,7 @@ async def prepare(connection: Connection, address: Address) -> None:
         if version == 0:
             await connection.execute("CREATE SCHEMA IF NOT EXISTS soloist")
         for migration in _NEWEST[version:]:
-            await connection.execute(migration.sql.encode())
+            await connection.execute(migration.sql.encode(), prepare=False)
             await connection.execute(
                 "INSERT INTO soloist.schema_migrations (version, name, applied_at)"
                 f" VALUES (%s, %s, {DATABASE_TIME})",

@@ -10,13 +10,17 @@ from __future__ import annotations
 from typing import Any
 
 from soloist.core.instances import HostRecord, InstanceRecord, Lease, LeaseGrant
+from soloist.stores.postgres.arrays import Texts
 from soloist.stores.postgres.connection import Connection
 from soloist.stores.postgres.payloads import record_in
 from soloist.stores.rows import RECORD_COLUMNS, Row, host_of, message_of
 from soloist.stores.times import from_micros
 
 MAX_TAKEOVERS = 1_000
-"""How many instances of a host that is gone one ``lease`` takes from it."""
+"""How many instances of hosts that are gone one ``lease`` takes from them."""
+
+MAX_HOSTS_TAKEN_OVER = 20
+"""How many such hosts one ``lease`` looks at."""
 
 _RECORD = (
     f"SELECT {RECORD_COLUMNS}, e.epoch FROM soloist.instances AS i"
@@ -28,8 +32,13 @@ _MESSAGES = (
     " ORDER BY generation, message_id"
 )
 _NEXT_DUE_AT = (
-    "SELECT min(due_at) FROM soloist.executions"
-    " WHERE hub_id = %(hub_id)s AND owner IS NULL AND due_at IS NOT NULL"
+    "SELECT due_at FROM soloist.executions"
+    " WHERE hub_id = %(hub_id)s AND owner IS NULL AND due_at IS NOT NULL{fits}"
+    " ORDER BY due_at LIMIT 1"
+)
+_FITS = (
+    " AND (SELECT coalesce(i.version, '') FROM soloist.instances AS i"
+    " WHERE i.generation = executions.generation) <> ALL(%(leaves)s)"
 )
 _MAIL = (
     "UPDATE soloist.executions SET mail = false WHERE generation IN (SELECT generation FROM"
@@ -50,6 +59,10 @@ _HELD = (
 )
 
 
+class Forgotten(Exception):
+    """A host was considered gone while something was being leased to it."""
+
+
 class Leases:
     """The verbs of one hub's leases."""
 
@@ -60,41 +73,67 @@ class Leases:
         self._let_go = _LET_GO.format(time=time)
         self._live = (
             "SELECT 1 FROM soloist.hosts WHERE host_id = %(host_id)s AND hub_id = %(hub_id)s"
-            f" AND expires_at > {time} FOR KEY SHARE"
+            f" AND expires_at > {time}"
         )
         self._gone = (
             "SELECT host_id FROM soloist.hosts WHERE hub_id = %(hub_id)s"
-            f" AND expires_at <= {time} ORDER BY host_id FOR UPDATE SKIP LOCKED"
+            f" AND expires_at <= {time} ORDER BY host_id LIMIT {MAX_HOSTS_TAKEN_OVER}"
         )
         self._take = (
             "UPDATE soloist.executions SET owner = %(host_id)s, epoch = epoch + 1, mail = false"
             " WHERE generation IN (SELECT generation FROM soloist.executions"
             " WHERE hub_id = %(hub_id)s AND owner IS NULL AND due_at IS NOT NULL"
             f" AND due_at <= {time} AND EXISTS (SELECT 1 FROM soloist.hosts AS h"
-            f" WHERE h.host_id = %(host_id)s AND h.expires_at > {time})"
+            f" WHERE h.host_id = %(host_id)s AND h.expires_at > {time}){{fits}}"
             " ORDER BY due_at, generation LIMIT %(limit)s FOR UPDATE SKIP LOCKED)"
             " RETURNING generation, due_at"
         )
 
-    async def lease(self, connection: Connection, host_id: int, limit: int) -> LeaseGrant:
+    async def lease(
+        self, connection: Connection, host_id: int, limit: int, leaves: frozenset[str]
+    ) -> LeaseGrant:
         """Lease due instances, the longest due first."""
-        values = {"hub_id": self._hub_id, "host_id": host_id, "limit": limit}
+        values = {
+            "hub_id": self._hub_id,
+            "host_id": host_id,
+            "limit": limit,
+            "leaves": Texts(sorted(leaves)),
+        }
+        fits = _FITS if leaves else ""
+        next_due_at = _NEXT_DUE_AT.format(fits=fits)
         live = await connection.execute(self._live, values)
         gone = await connection.execute(self._gone, values)
         if await live.fetchone() is None:
-            due = await connection.execute(_NEXT_DUE_AT, values)
-            return LeaseGrant(next_due_at=_time_in(await due.fetchone()))
+            return LeaseGrant()
+        room = MAX_TAKEOVERS
         for (other,) in await gone.fetchall():
-            await self._take_over(connection, other)
+            room -= await self._take_over(connection, other, room)
+            if room <= 0:
+                break
         mail = await connection.execute(_MAIL, values)
-        taken = await connection.execute(self._take, values)
-        due = await connection.execute(_NEXT_DUE_AT, values)
+        taken = await connection.execute(self._take.format(fits=fits), values)
+        due = await connection.execute(next_due_at, values)
         rows = sorted(await taken.fetchall(), key=lambda row: (row[1], row[0]))
+        leases = await self._leases(connection, [row[0] for row in rows])
+        if rows:
+            await self._stay(connection, host_id)
         return LeaseGrant(
-            leases=await self._leases(connection, [row[0] for row in rows]),
+            leases=leases,
             mail=tuple(sorted(row[0] for row in await mail.fetchall())),
             next_due_at=_time_in(await due.fetchone()),
         )
+
+    async def _stay(self, connection: Connection, host_id: int) -> None:
+        """Keep the host from being forgotten before what it was given is committed.
+
+        Raises:
+            Forgotten: it was, a moment ago.
+        """
+        found = await connection.execute(
+            "SELECT 1 FROM soloist.hosts WHERE host_id = %s FOR KEY SHARE", (host_id,)
+        )
+        if await found.fetchone() is None:
+            raise Forgotten
 
     async def _leases(self, connection: Connection, generations: list[int]) -> tuple[Lease, ...]:
         if not generations:
@@ -116,18 +155,27 @@ class Leases:
             for each in generations
         )
 
-    async def _take_over(self, connection: Connection, host_id: int) -> None:
-        """Take instances from a host whose lease expired; the last one taken, it is forgotten."""
-        held = await connection.execute(f"{_HELD} SKIP LOCKED", (host_id, MAX_TAKEOVERS))
+    async def _take_over(self, connection: Connection, host_id: int, room: int) -> int:
+        """Take at most ``room`` instances from a host whose lease expired, and forget it with the
+        last one; return how many."""
+        gone = await connection.execute(
+            f"SELECT 1 FROM soloist.hosts WHERE host_id = %s AND expires_at <= {self._time}"
+            " FOR UPDATE SKIP LOCKED",
+            (host_id,),
+        )
+        if await gone.fetchone() is None:
+            return 0  # somebody else is about it, or it is alive again
+        held = await connection.execute(f"{_HELD} SKIP LOCKED", (host_id, room))
         generations = [row[0] for row in await held.fetchall()]
         if generations:
             await connection.execute(self._let_go, (generations,))
-        if len(generations) < MAX_TAKEOVERS:
+        if len(generations) < room:
             await connection.execute(
                 "DELETE FROM soloist.hosts WHERE host_id = %s"
                 " AND NOT EXISTS (SELECT 1 FROM soloist.executions WHERE owner = %s)",
                 (host_id, host_id),
             )
+        return len(generations)
 
     async def join(
         self,
@@ -152,15 +200,17 @@ class Leases:
         assert row is not None, "an insert returns its row"
         return int(row[0])
 
-    async def renew(self, connection: Connection, host_id: int) -> bool:
-        """Prolong a host's leases, late or not; ``False`` when they were taken over."""
+    async def renew(self, connection: Connection, host_id: int) -> int | None:
+        """Prolong a host's leases, late or not; return the time, ``None`` when they were taken
+        over."""
         changed = await connection.execute(
             "UPDATE soloist.hosts SET renewed_at = t.now, expires_at = t.now + %s"
             f" FROM (SELECT {self._time} AS now) AS t WHERE host_id = %s AND hub_id = %s"
-            " RETURNING host_id",
+            " RETURNING renewed_at",
             (self._lease_micros, host_id, self._hub_id),
         )
-        return await changed.fetchone() is not None
+        row = await changed.fetchone()
+        return None if row is None else int(row[0])
 
     async def leave(self, connection: Connection, host_id: int) -> None:
         """Take everything from a host and forget it."""

@@ -37,7 +37,7 @@ class Line:
             return self._connection
         loop = asyncio.get_running_loop()
         if self._last_error is not None and loop.time() < self._next_try_at:
-            raise self._last_error
+            raise psycopg.OperationalError(str(self._last_error))
         try:
             self._connection = await connect(self._address)
         except psycopg.Error as error:
@@ -73,4 +73,5 @@ def is_lost(connection: Connection, error: psycopg.Error) -> bool:
     )
 
 
-_CONNECTION_ENDS = ("08", "57P")
+# The last: a statement that ought to be prepared is not, so the connection is not as we believe.
+_CONNECTION_ENDS = ("08", "57P", "26000")

@@ -60,17 +60,19 @@ _HISTORIES = (
     " ORDER BY generation, sequence"
 )
 # A host's key is shared, so that it cannot be forgotten before this transaction ends. And between
-# drawing a generation and inserting it, no instance of that id may come and go: a purge waits for
-# the starts under way, and they for it.
+# looking for an id and inserting it, no instance of that id may come and go: a purge waits for the
+# starts under way, and they for it. Drawn when the locks are held, a generation is thus greater
+# than all that its id had before. (An entity that vanishes does not wait: its generation is nobody's
+# fencing token.)
 _FACTS = (
     "WITH h AS (SELECT host_id, expires_at FROM soloist.hosts WHERE host_id = ANY(%(hosts)s)"
     " AND hub_id = %(hub_id)s ORDER BY host_id FOR KEY SHARE)"
     " SELECT CASE WHEN %(purges)s THEN pg_advisory_xact_lock(%(drawing)s, %(hub_id)s)"
     " WHEN %(drawn)s > 0 THEN pg_advisory_xact_lock_shared(%(drawing)s, %(hub_id)s) END,"
     " {time}, pg_current_xact_id()::text,"
-    " ARRAY(SELECT nextval('soloist.generations') FROM generate_series(1, %(drawn)s)),"
     " ARRAY(SELECT host_id FROM h WHERE expires_at > {time})"
 )
+_DRAW = "SELECT nextval('soloist.generations') FROM generate_series(1, %(drawn)s)"
 _DRAWING_KEY = 0x501016
 
 
@@ -132,6 +134,8 @@ class Request:
     async def read(self, connection: Connection) -> None:
         """Read what was locked."""
         self._answers["rows"] = await connection.execute(_ROWS, self._values)
+        if self._wanted.generations_drawn:
+            self._answers["drawn"] = await connection.execute(_DRAW, self._values)
         if self._wanted.histories:
             self._answers["histories"] = await connection.execute(_HISTORIES, self._values)
 
@@ -145,8 +149,8 @@ class Request:
         return Loaded(
             now=facts[1],
             transaction_id=facts[2],
-            generations=tuple(facts[3]),
-            live_hosts=frozenset(facts[4]),
+            generations=tuple(row[0] for row in await self._all("drawn")),
+            live_hosts=frozenset(facts[3]),
             rows=tuple(rows),
             ending=frozenset(row[0] for row in rows if row[_IS_ENDING]),
             inboxes={
@@ -157,10 +161,13 @@ class Request:
             histories=await self._histories(),
         )
 
+    async def _all(self, name: str) -> list[tuple[Any, ...]]:
+        answer = self._answers.get(name)
+        return [] if answer is None else await answer.fetchall()
+
     async def _histories(self) -> dict[int, list[str]]:
         found: dict[int, list[str]] = {each: [] for each in self._wanted.histories}
-        answer = self._answers.get("histories")
-        for generation, events in [] if answer is None else await answer.fetchall():
+        for generation, events in await self._all("histories"):
             found[generation].append(events)
         return found
 

@@ -38,17 +38,19 @@ class Moved:
 
     def settle(self) -> CommitReceipt:
         """Lease what is due to the host, if there is one."""
+        due = [row for row in self.due.values() if self.is_due(row)]
         leases: tuple[Lease, ...] = ()
-        if self.host_id is not None:
-            host_id, view = self.host_id, self.view
-            leases = tuple(
-                view.lease(row, host_id) for row in self.due.values() if self._is_due(row)
-            )
-        waits = len(self.due) > len(leases)
-        self.view.leaves_work |= waits
+        if self.host_id is None:
+            self.view.leaves_work |= bool(due)
+        else:
+            leases = tuple(self.view.lease(row, self.host_id) for row in due)
         return CommitReceipt(
-            leases=leases, mail=tuple(self.mail), replaced=tuple(self.replaced), waits=waits
+            leases=leases,
+            mail=tuple(self.mail),
+            replaced=tuple(self.replaced),
+            waits=len(self.due) > len(leases),
         )
 
-    def _is_due(self, row: Row) -> bool:
+    def is_due(self, row: Row) -> bool:
+        """Whether somebody ought to look at the instance now."""
         return row.owner is None and row.due_at is not None and row.due_at <= self.view.now

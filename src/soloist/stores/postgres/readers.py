@@ -8,9 +8,10 @@ from typing import TypeVar
 
 import psycopg
 
-from soloist.errors import StoreUnavailable
+from soloist.errors import InvalidRequest, StoreUnavailable
 from soloist.stores.postgres.connection import (
     ANSWER_SECONDS,
+    NOT_STORABLE,
     Address,
     Connection,
     in_time,
@@ -65,23 +66,25 @@ class Readers:
         try:
             return await self._read(line, work)
         except psycopg.Error as error:
+            if isinstance(error, NOT_STORABLE):
+                raise InvalidRequest(f"The database cannot hold this: {error}.") from error
             raise unavailable(self._address, error) from error
         finally:
             self._free.put_nowait(line)
 
     async def _read(self, line: Line, work: Callable[[Connection], Awaitable[T]]) -> T:
         """Read; over a connection that had gone long before, once more over a new one."""
-        was_up = line.is_up
-        connection = await line.connection()
-        try:
-            return await in_time(work(connection), ANSWER_SECONDS)
-        except asyncio.CancelledError:
-            await line.drop()  # it may be in the middle of an answer
-            raise
-        except psycopg.Error as error:
-            if not is_lost(connection, error):
+        while True:
+            was_up = line.is_up
+            connection = await line.connection()
+            try:
+                return await in_time(work(connection), ANSWER_SECONDS)
+            except asyncio.CancelledError:
+                await line.drop()  # it may be in the middle of an answer
                 raise
-            await line.drop()
-            if not was_up:
-                raise
-        return await in_time(work(await line.connection()), ANSWER_SECONDS)
+            except psycopg.Error as error:
+                if not is_lost(connection, error):
+                    raise
+                await line.drop()
+                if not was_up:
+                    raise

@@ -13,7 +13,7 @@ from soloist.core.events import (
 from soloist.core.ids import is_entity_id
 from soloist.core.instances import CommitReceipt
 from soloist.core.messages import Reply, SendRequest, asks_already, call_of, child_of
-from soloist.core.rewind import rewound
+from soloist.core.rewind import Rewinding, rewound
 from soloist.core.status import RuntimeStatus
 from soloist.errors import InstanceNotFailed, InstanceNotFound
 from soloist.failpoints import reach
@@ -43,6 +43,17 @@ def rewind(
     return moved.settle()
 
 
+def _need_children(rewinding: Rewinding, view: View) -> None:
+    view.need("ids", [each.instance_id for each in rewinding.children])
+    found = (view.find(each.instance_id) for each in rewinding.children)
+    failed = [
+        row.generation
+        for row in found
+        if row is not None and row.status is RuntimeStatus.FAILED and not row.is_new
+    ]
+    view.need("histories", failed)
+
+
 def _rewind(failed: Row, reason: str | None, at: datetime, moved: Moved) -> None:
     before = moved.view.history(failed)
     rewinding = rewound(before, reason, at)
@@ -60,6 +71,7 @@ def _rewind(failed: Row, reason: str | None, at: datetime, moved: Moved) -> None
     def task(task_id: int) -> TaskAddress:
         return TaskAddress(failed.instance_id, failed.generation, failed.execution_id, task_id)
 
+    _need_children(rewinding, moved.view)
     for child in rewinding.children:
         _rewind_child(child, task(child.task_id), reason, at, moved)
     for call in rewinding.calls:

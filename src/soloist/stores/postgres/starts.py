@@ -36,12 +36,10 @@ def start(view: View, request: StartRequest, host_id: int | None) -> StartReceip
     lease = None
     record = row.record
     if decision is not StartDecision.RETURN:
-        if owner is None:
-            view.leaves_work = True
-        elif row.due_at is not None and row.due_at <= view.now:
-            lease = view.lease(row, owner)
+        is_due = row.due_at is not None and row.due_at <= view.now
+        lease = view.lease(row, owner) if owner is not None and is_due else None
     others = (each for each in moved.due if each != row.generation)
-    view.leaves_work |= any(each != row.generation for each in moved.due)
+    view.leaves_work |= any(moved.is_due(each) for each in moved.due.values())
     return StartReceipt(
         decision=decision,
         record=record,
@@ -148,9 +146,14 @@ def purge(view: View, instance_id: str, generation: int | None) -> RuntimeStatus
     if not (row.status.is_terminal or is_entity_id(instance_id)):
         raise InstanceUnfinished(instance_id, row.status.value)
     waiting = view.messages(row) if is_entity_id(instance_id) else ()
+    replies = purged_entity(waiting, from_micros(view.now))
+    view.need("generations", [each.to.generation for each in replies])
     view.remove(row)
     moved = Moved(view, None)
-    for message in purged_entity(waiting, from_micros(view.now)):
+    for message in replies:
         reply(message, moved)
-    moved.settle()
+    for told in moved.settle().mail:
+        holder = view.get(told)
+        if holder is not None:
+            view.announce(holder)
     return row.status

@@ -7,14 +7,13 @@ database's.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import socket
 import time
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 
@@ -49,7 +48,7 @@ from soloist.stores.postgres.connection import (
     prepare,
     unavailable,
 )
-from soloist.stores.postgres.leases import Leases
+from soloist.stores.postgres.leases import Forgotten, Leases
 from soloist.stores.postgres.line import Line
 from soloist.stores.postgres.news import WORK, Listener
 from soloist.stores.postgres.readers import Readers
@@ -58,6 +57,10 @@ from soloist.stores.postgres.wanted import Wanted
 from soloist.stores.postgres.writer import MAX_WAITING_OPERATIONS, Writer
 from soloist.stores.rows import micros_or_none
 from soloist.stores.times import MICROSECONDS_PER_SECOND
+
+_RETURN_SECONDS = 1.0
+
+T = TypeVar("T")
 
 
 class PostgresStore:
@@ -90,6 +93,7 @@ class PostgresStore:
         self._host_id: int | None = None
         self._hub_id = 0
         self._is_open = False
+        self._returning: set[asyncio.Task[None]] = set()
 
     @property
     def clock(self) -> DatabaseClock:
@@ -125,6 +129,9 @@ class PostgresStore:
         self._is_open = False
         if self._listener is not None:
             await self._listener.close()
+            self._listener = None
+        for returning in self._returning:
+            returning.cancel()
         await self._writer.close()
         await self._readers.close()
 
@@ -134,7 +141,7 @@ class PostgresStore:
         """Enter as a host; the one that this store entered before is gone."""
         if self._host_id is not None:
             await self.leave(self._host_id)
-        self._host_id = await self._writer.solo(
+        self._host_id = await self._writer.first(
             partial(
                 self._leases.join,
                 name=name,
@@ -153,16 +160,18 @@ class PostgresStore:
     async def renew(self, host_id: int) -> bool:
         """Prolong all leases of the host; a host that lost track of them gives them up."""
         if self._writer.lost_track:
-            await self._writer.solo(partial(self._leases.leave, host_id=host_id))
+            await self._writer.first(partial(self._leases.leave, host_id=host_id))
             self._writer.lost_track = False
             return False
-        with contextlib.suppress(StoreUnavailable):
-            await self._readers.run(self._read_clock)
-        return await self._writer.solo(partial(self._leases.renew, host_id=host_id))
+        asked_at = time.monotonic()
+        now = await self._writer.first(partial(self._leases.renew, host_id=host_id))
+        if now is not None:
+            self._clock.set(now, asked_at)
+        return now is not None
 
     async def leave(self, host_id: int) -> None:
         """Give back every lease of the host."""
-        await self._writer.solo(partial(self._leases.leave, host_id=host_id))
+        await self._writer.first(partial(self._leases.leave, host_id=host_id))
         if host_id == self._host_id:
             self._host_id = None
 
@@ -187,8 +196,12 @@ class PostgresStore:
             wanted.generations_drawn += 1
             wanted.host(host_id)
 
-        return await self._writer.change(
-            want, partial(starts.start, request=request, host_id=host_id)
+        return await self._answer(
+            self._writer.change(
+                want,
+                partial(starts.start, request=request, host_id=host_id),
+                len(request.input or ""),
+            )
         )
 
     async def deliver(
@@ -201,14 +214,23 @@ class PostgresStore:
             wanted.generations_drawn += is_entity_id(instance_id)
             wanted.host(host_id)
 
-        return await self._writer.change(
-            want,
-            partial(inboxes.deliver, instance_id=instance_id, event=event, host_id=host_id),
+        return await self._answer(
+            self._writer.change(
+                want,
+                partial(inboxes.deliver, instance_id=instance_id, event=event, host_id=host_id),
+                len(getattr(event, "input", None) or ""),
+            )
         )
 
-    async def lease(self, host_id: int, limit: int) -> LeaseGrant:
+    async def lease(
+        self, host_id: int, limit: int, leaves: frozenset[str] = frozenset()
+    ) -> LeaseGrant:
         """Lease due instances, the longest due first."""
-        return await self._writer.solo(partial(self._leases.lease, host_id=host_id, limit=limit))
+        work = partial(self._leases.lease, host_id=host_id, limit=limit, leaves=leaves)
+        try:
+            return await self._answer(self._writer.solo(work))
+        except Forgotten:
+            return LeaseGrant()
 
     async def release(self, generation: int, epoch: int, retry_at: datetime | None = None) -> None:
         """Give a lease back."""
@@ -222,7 +244,7 @@ class PostgresStore:
             row = view.get(generation)
             if row is not None and row.owner is not None and row.epoch == epoch:
                 view.release(row, not_before)
-                view.leaves_work = True
+                view.leaves_work |= row.due_at is not None and row.due_at <= view.now
 
         await self._writer.change(want, run)
 
@@ -231,9 +253,12 @@ class PostgresStore:
         step = commits.encode(outcome)
         if step.is_plain:
             return await self._writer.step(step)
-        return await self._writer.change(
-            partial(commits.want, step, host_id),
-            partial(commits.commit, step=step, host_id=host_id),
+        return await self._answer(
+            self._writer.change(
+                partial(commits.want, step, host_id),
+                partial(commits.commit, step=step, host_id=host_id),
+                step.payload_bytes,
+            )
         )
 
     async def inbox(self, generation: int, after: int) -> tuple[InboxMessage, ...]:
@@ -265,9 +290,13 @@ class PostgresStore:
             wanted.ids.add(instance_id)
             wanted.host(host_id)
 
-        return await self._writer.change(
-            want,
-            partial(rewinds.rewind, instance_id=instance_id, reason=reason, at=at, host_id=host_id),
+        return await self._answer(
+            self._writer.change(
+                want,
+                partial(
+                    rewinds.rewind, instance_id=instance_id, reason=reason, at=at, host_id=host_id
+                ),
+            )
         )
 
     async def purge(self, instance_id: str, generation: int | None = None) -> RuntimeStatus | None:
@@ -311,21 +340,47 @@ class PostgresStore:
         if self._heard is not None and (news == WORK or news == str(self._host_id)):
             self._heard()
 
+    async def _answer(self, granted: asyncio.Future[T]) -> T:
+        """Return an answer that may hold leases; a caller who is cancelled just when it comes does
+        not learn of them either."""
+        try:
+            return await granted
+        except asyncio.CancelledError:
+            if granted.done() and not granted.cancelled() and granted.exception() is None:
+                self._take_back(granted.result())
+            raise
+
     def _take_back(self, result: Any) -> None:
-        """A caller went away before it could learn of its leases: nobody works on them."""
+        """A caller went away before it could learn of its leases and of the mail it caused: nobody
+        works on them, and nobody is told."""
+        leases: tuple[Lease, ...] = ()
+        mail: tuple[int, ...] = ()
         if isinstance(result, StartReceipt | DeliverReceipt):
-            orphans: tuple[Lease, ...] = () if result.lease is None else (result.lease,)
+            leases = () if result.lease is None else (result.lease,)
+            mail = result.mail if isinstance(result, StartReceipt) else (result.generation,)
         elif isinstance(result, LeaseGrant | CommitReceipt):
-            orphans = result.leases
-        else:
-            return
-        for lease in orphans:
-            released = asyncio.ensure_future(self.release(lease.record.generation, lease.epoch))
-            released.add_done_callback(_ignore)
+            leases, mail = result.leases, result.mail
+        if leases or mail:
+            returning = asyncio.ensure_future(self._return(leases, mail))
+            self._returning.add(returning)
+            returning.add_done_callback(self._returning.discard)
 
+    async def _return(self, leases: tuple[Lease, ...], mail: tuple[int, ...]) -> None:
+        def want(wanted: Wanted) -> None:
+            wanted.generations.update(mail)
 
-def _ignore(future: asyncio.Future[None]) -> None:
-    """Fetch the error, if any: the lease then stays until this host is gone."""
-    if not future.cancelled():
-        with contextlib.suppress(Overloaded, StoreUnavailable):
-            future.exception()
+        def run(view: View) -> None:
+            for generation in mail:
+                row = view.get(generation)
+                if row is not None:
+                    view.announce(row)
+
+        while self._is_open:
+            try:
+                for lease in leases:
+                    await self.release(lease.record.generation, lease.epoch)
+                await self._writer.change(want, run)
+            except (Overloaded, StoreUnavailable):
+                await asyncio.sleep(_RETURN_SECONDS)
+            else:
+                return

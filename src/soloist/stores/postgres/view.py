@@ -7,6 +7,8 @@ which was not read raises :class:`Missing`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from soloist.core.events import (
@@ -195,6 +197,14 @@ class View:
         self._by_id = {row.instance_id: row for row in rows}
         self._by_generation = {row.generation: row for row in rows}
 
+    def need(self, kind: str, names: Iterable[int | str]) -> None:
+        """Have all of these read, at once rather than one by one; ``kind`` is a field of
+        :class:`Wanted`."""
+        wanted: set[int | str] = getattr(self._wanted, kind)
+        missing = [each for each in names if each not in wanted]
+        if missing:
+            raise Missing(kind, *missing)
+
     def find(self, instance_id: str) -> Row | None:
         """Return the instance of that id."""
         row = self._by_id.get(instance_id)
@@ -305,6 +315,14 @@ class View:
             row.mail = True
             self.mailed.add(row.owner)
         return row.last_message_id
+
+    def announce(self, row: Row) -> None:
+        """Let the holder be told of its mail at its next look, if no receipt tells it."""
+        if row.owner is not None:
+            self.changes += 1
+            row.is_changed = True
+            row.mail = True
+            self.mailed.add(row.owner)
 
     def use(self, row: Row, message_ids: tuple[int, ...]) -> None:
         """Remove messages from an inbox."""

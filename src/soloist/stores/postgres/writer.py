@@ -27,9 +27,11 @@ from soloist.failpoints import reach
 from soloist.stores.postgres.commits import NOTHING_MOVED, EncodedOutcome, step_all
 from soloist.stores.postgres.connection import (
     ANSWER_SECONDS,
+    NOT_STORABLE,
     Address,
     Connection,
     in_time,
+    is_trouble,
     unavailable,
 )
 from soloist.stores.postgres.flush import flush
@@ -41,6 +43,9 @@ from soloist.stores.postgres.wanted import Missing, Wanted
 
 MAX_WAITING_OPERATIONS = 10_000
 MAX_GROUP_OPERATIONS = 500
+MAX_GROUP_BYTES = 16 * 1024 * 1024
+"""How much of payloads one transaction takes; one operation may be larger and then goes alone."""
+
 MAX_ATTEMPTS = 50
 """How often a group is tried again because others were faster, before its callers are told."""
 
@@ -55,21 +60,21 @@ _LOST_RACE = (
     errors.SerializationFailure,
     errors.DeadlockDetected,
 )
-_TROUBLE = ("08", "25", "53", "57P", "58")
-_NOT_STORABLE = (errors.DataError, errors.ProgramLimitExceeded)
 
 
 class Change:
     """An operation that sees rows first: ``want`` names them, ``run`` works on them."""
 
-    __slots__ = ("error", "future", "result", "run", "want")
+    __slots__ = ("error", "future", "payload_bytes", "result", "run", "want")
 
     def __init__(
         self,
         want: Callable[[Wanted], None],
         run: Callable[[View], Any],
+        payload_bytes: int,
         future: asyncio.Future[Any],
     ) -> None:
+        self.payload_bytes = payload_bytes
         self.want = want
         self.run = run
         self.future = future
@@ -80,10 +85,11 @@ class Change:
 class Step:
     """A plain step, for the statement that carries out all of them."""
 
-    __slots__ = ("error", "future", "result", "step")
+    __slots__ = ("error", "future", "payload_bytes", "result", "step")
 
     def __init__(self, step: EncodedOutcome, future: asyncio.Future[Any]) -> None:
         self.step = step
+        self.payload_bytes = step.payload_bytes
         self.future = future
         self.result: CommitReceipt | None = None
         self.error: BaseException | None = None
@@ -158,14 +164,18 @@ class Writer:
         await self._turning
         await self._line.drop()
 
-    def change(self, want: Callable[[Wanted], None], run: Callable[[View], T]) -> asyncio.Future[T]:
+    def change(
+        self, want: Callable[[Wanted], None], run: Callable[[View], T], payload_bytes: int = 0
+    ) -> asyncio.Future[T]:
         """Queue an operation on rows; the future is done when its commit is durable.
+
+        ``payload_bytes`` is about how much it writes beside a few columns.
 
         Raises:
             Overloaded: too many operations wait already.
             StoreUnavailable: the store is not open.
         """
-        return self._submit(Change(want, run, self._future()))
+        return self._submit(Change(want, run, payload_bytes, self._future()))
 
     def step(self, step: EncodedOutcome) -> asyncio.Future[CommitReceipt | None]:
         """Queue a plain step, likewise."""
@@ -175,10 +185,17 @@ class Writer:
         """Queue an operation that makes its own transaction, likewise."""
         return self._submit(Solo(run, self._future()))
 
-    def _future(self) -> asyncio.Future[Any]:
+    def first(self, run: Callable[[Connection], Awaitable[T]]) -> asyncio.Future[T]:
+        """Queue such an operation ahead of all that waits, however much that is."""
+        future = self._future(is_bounded=False)
+        self._waiting.appendleft(Solo(run, future))
+        self._wake.set()
+        return future
+
+    def _future(self, *, is_bounded: bool = True) -> asyncio.Future[Any]:
         if not self._is_open:
             raise StoreUnavailable(f"The {self._address.shown} is not open.")
-        if len(self._waiting) >= self._max_waiting:
+        if is_bounded and len(self._waiting) >= self._max_waiting:
             raise Overloaded(
                 f"{self._max_waiting} writes to the task hub wait for the database already."
                 " Try again later."
@@ -207,10 +224,14 @@ class Writer:
             return [self._suspects.popleft()]
         group: list[Operation] = []
         stepping: set[int] = set()
+        room = MAX_GROUP_BYTES
         while self._waiting and len(group) < MAX_GROUP_OPERATIONS:
             operation = self._waiting[0]
             if isinstance(operation, Solo):
                 return group or [self._waiting.popleft()]
+            room -= operation.payload_bytes
+            if group and room < 0:
+                break
             if isinstance(operation, Step):
                 generation = operation.step.outcome.generation
                 if generation in stepping:
@@ -235,18 +256,21 @@ class Writer:
         """Commit a group, however often others are faster; return what all are told."""
         wanted = _wanted_by(group)
         is_fresh = not self._line.is_up
-        for _ in range(MAX_ATTEMPTS):
+        attempts = 0
+        while attempts < MAX_ATTEMPTS:
+            attempts += 1
             connection = await self._line.connection()
             try:
                 reach("commit.before")
                 await in_time(self._attempt(connection, group, wanted), ANSWER_SECONDS)
             except Missing as missing:
                 missing.widen(wanted)
+                attempts -= 1  # it has an end of its own: each time more is wanted
                 await self._roll_back(connection)
             except (_Again, *_LOST_RACE):
                 await self._roll_back(connection)
             except psycopg.Error as error:
-                if isinstance(error, _NOT_STORABLE) or not is_lost(connection, error):
+                if isinstance(error, NOT_STORABLE) or not is_lost(connection, error):
                     await self._roll_back(connection)
                     raise
                 await self._line.drop()
@@ -261,7 +285,7 @@ class Writer:
             else:
                 reach("commit.durable")
                 return None
-        return StoreUnavailable(
+        raise StoreUnavailable(
             f"{MAX_ATTEMPTS} times others changed the same instances first. Try again."
         )
 
@@ -324,7 +348,11 @@ class Writer:
         for operation in changes:
             _run_one(operation, view)
         if not view.changes and not steps:
-            await connection.execute("ROLLBACK")
+            # Nothing to keep: not to be synced. And no ROLLBACK, after which psycopg would prepare
+            # every statement anew.
+            async with connection.pipeline():
+                await connection.execute("SET LOCAL synchronous_commit = off")
+                await connection.execute("COMMIT")
             return
         self._transaction_id = loaded.transaction_id
         async with connection.pipeline():
@@ -377,7 +405,7 @@ class Writer:
 
     def _told(self, error: psycopg.Error) -> SoloistError:
         told: SoloistError
-        if isinstance(error, _NOT_STORABLE):
+        if isinstance(error, NOT_STORABLE):
             told = InvalidRequest(f"The database cannot hold this: {str(error).splitlines()[0]}.")
         else:
             told = unavailable(self._address, error)
@@ -387,9 +415,7 @@ class Writer:
 
 def _is_nobodys_fault(error: Exception) -> bool:
     """Whether the database is in trouble, rather than one of the operations."""
-    if isinstance(error, _NOT_STORABLE) or not isinstance(error, psycopg.Error):
-        return False
-    return error.sqlstate is None or error.sqlstate.startswith(_TROUBLE)
+    return isinstance(error, psycopg.Error) and is_trouble(error)
 
 
 def _wanted_by(group: list[Operation]) -> Wanted:

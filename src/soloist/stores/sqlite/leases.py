@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
+from datetime import datetime
 
 from soloist.core.instances import HostRecord, InstanceRecord, Lease, LeaseGrant
 from soloist.stores.rows import EPOCH, RECORD, host_of, record_of
-from soloist.stores.sqlite.reads import messages_after, next_due_at
+from soloist.stores.sqlite.reads import messages_after
+from soloist.stores.times import from_micros
 
 MAX_TAKEOVERS = 1_000
 """How many instances of hosts that are gone one ``lease`` takes from them."""
@@ -19,6 +21,10 @@ _LEASE = "UPDATE executions SET owner = ?, epoch = epoch + 1 WHERE generation = 
 _DUE = (
     f"{RECORD} WHERE e.hub_id = ? AND e.owner IS NULL AND e.due_at IS NOT NULL AND e.due_at <= ?"
     " ORDER BY e.due_at, e.generation LIMIT ?"
+)
+_NEXT_DUE_AT = (
+    "SELECT e.due_at FROM executions AS e JOIN instances AS i ON i.generation = e.generation"
+    " WHERE e.hub_id = ? AND e.owner IS NULL AND e.due_at IS NOT NULL ORDER BY e.due_at LIMIT 1"
 )
 
 # When its holder lets go, an instance is due as its last commit said or when its first message is,
@@ -45,18 +51,25 @@ _LAST_MESSAGE_ID = "SELECT seq FROM sqlite_sequence WHERE name = 'inbox'"
 
 
 def lease(
-    connection: sqlite3.Connection, hub_id: int, now: int, host_id: int, limit: int, mail_after: int
+    connection: sqlite3.Connection,
+    hub_id: int,
+    now: int,
+    host_id: int,
+    limit: int,
+    leaves: frozenset[str],
+    mail_after: int,
 ) -> tuple[LeaseGrant, int]:
     """Lease due instances; return the grant and the id of the last message it accounts for."""
     if live(connection, hub_id, now, host_id) is None:
-        return LeaseGrant(next_due_at=next_due_at(connection, hub_id)), mail_after
+        return LeaseGrant(), mail_after
     _take_over(connection, hub_id, now)
     mail = connection.execute(_MAIL, (mail_after, host_id)).fetchall()
-    rows = connection.execute(_DUE, (hub_id, now, limit)).fetchall()
+    due, versions = _fitting(_DUE, leaves)
+    rows = connection.execute(due, (hub_id, now, *versions, limit)).fetchall()
     grant = LeaseGrant(
         leases=tuple(lease_one(connection, record_of(row), row[EPOCH], host_id) for row in rows),
         mail=tuple(row[0] for row in mail),
-        next_due_at=next_due_at(connection, hub_id),
+        next_due_at=_next_due_at(connection, hub_id, leaves),
     )
     return grant, last_message_id(connection)
 
@@ -148,6 +161,24 @@ def last_message_id(connection: sqlite3.Connection) -> int:
     """Return the greatest message id that was ever given out."""
     row = connection.execute(_LAST_MESSAGE_ID).fetchone()
     return 0 if row is None else int(row[0])
+
+
+def _fitting(statement: str, leaves: frozenset[str]) -> tuple[str, tuple[str, ...]]:
+    """Return a statement that leaves out some versions, and the values for that."""
+    if not leaves:
+        return statement, ()
+    places = ", ".join("?" * len(leaves))
+    fits = f" AND coalesce(i.version, '') NOT IN ({places}) ORDER BY "
+    return statement.replace(" ORDER BY ", fits), tuple(sorted(leaves))
+
+
+def _next_due_at(
+    connection: sqlite3.Connection, hub_id: int, leaves: frozenset[str]
+) -> datetime | None:
+    """Return when the first instance that no host holds is due; past when some wait already."""
+    next_due_at, versions = _fitting(_NEXT_DUE_AT, leaves)
+    row = connection.execute(next_due_at, (hub_id, *versions)).fetchone()
+    return None if row is None else from_micros(row[0])
 
 
 def _take_over(connection: sqlite3.Connection, hub_id: int, now: int) -> None:

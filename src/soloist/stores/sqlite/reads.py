@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from datetime import datetime
 
 from soloist.core.events import HistoryEvent, decode_events
 from soloist.core.ids import ENTITY_MARK
@@ -17,10 +16,6 @@ from soloist.core.instances import (
 from soloist.stores.paging import end_of_prefix, fold_case, start_of, token_after
 from soloist.stores.rows import RECORD, message_of, record_of
 from soloist.stores.times import from_micros, to_micros
-
-_NEXT_DUE_AT = (
-    "SELECT min(due_at) FROM executions WHERE hub_id = ? AND owner IS NULL AND due_at IS NOT NULL"
-)
 
 
 def read(connection: sqlite3.Connection, hub_id: int, instance_id: str) -> InstanceRecord | None:
@@ -106,12 +101,6 @@ def messages_after(
         (generation, after),
     )
     return tuple(message_of(row) for row in rows)
-
-
-def next_due_at(connection: sqlite3.Connection, hub_id: int) -> datetime | None:
-    """Return when the first instance that no host holds is due; past when some wait already."""
-    micros = connection.execute(_NEXT_DUE_AT, (hub_id,)).fetchone()[0]
-    return None if micros is None else from_micros(micros)
 
 
 def backlog(connection: sqlite3.Connection, hub_id: int, now: int) -> Backlog:

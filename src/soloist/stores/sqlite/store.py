@@ -15,7 +15,7 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from soloist.contracts.clock import Clock
 from soloist.core.events import HistoryEvent, InboxEvent
@@ -43,8 +43,10 @@ from soloist.stores.sqlite import commits, inboxes, keys, leases, reads, rewinds
 from soloist.stores.sqlite.connection import hub_id_of, open_writer
 from soloist.stores.sqlite.lock import HostLock
 from soloist.stores.sqlite.readers import Readers
-from soloist.stores.sqlite.writer import MAX_WAITING_OPERATIONS, Writer
+from soloist.stores.sqlite.writer import MAX_WAITING_OPERATIONS, Work, Writer
 from soloist.stores.times import MICROSECONDS_PER_SECOND, from_micros, to_micros
+
+T = TypeVar("T")
 
 
 class SqliteStore:
@@ -146,7 +148,7 @@ class SqliteStore:
     async def renew(self, host_id: int) -> bool:
         """Prolong all leases of the host."""
         now = self._now()
-        return await self._open_writer().submit(
+        return await self._submit(
             partial(
                 leases.renew,
                 hub_id=self._hub_id,
@@ -158,7 +160,7 @@ class SqliteStore:
 
     async def leave(self, host_id: int) -> None:
         """Give back every lease of the host, and the host lock."""
-        await self._open_writer().submit(partial(leases.leave, now=self._now(), host_id=host_id))
+        await self._submit(partial(leases.leave, now=self._now(), host_id=host_id))
         if host_id == self._host_id:
             self._host_id = None
             self._open_lock().give_back()
@@ -172,7 +174,7 @@ class SqliteStore:
 
     async def start(self, request: StartRequest, host_id: int | None) -> StartReceipt:
         """Check, decide, replace and insert in one transaction."""
-        return await self._open_writer().submit(
+        return await self._submit(
             partial(
                 starts.start,
                 hub_id=self._hub_id,
@@ -186,7 +188,7 @@ class SqliteStore:
         self, instance_id: str, event: InboxEvent, host_id: int | None
     ) -> DeliverReceipt:
         """Put a message into the inbox and make the instance due."""
-        receipt = await self._open_writer().submit(
+        receipt = await self._submit(
             partial(
                 inboxes.deliver,
                 hub_id=self._hub_id,
@@ -201,15 +203,18 @@ class SqliteStore:
             self._mail_after = receipt.message_id
         return receipt
 
-    async def lease(self, host_id: int, limit: int) -> LeaseGrant:
+    async def lease(
+        self, host_id: int, limit: int, leaves: frozenset[str] = frozenset()
+    ) -> LeaseGrant:
         """Lease due instances, the longest due first."""
-        grant, accounted = await self._open_writer().submit(
+        grant, accounted = await self._submit(
             partial(
                 leases.lease,
                 hub_id=self._hub_id,
                 now=self._now(),
                 host_id=host_id,
                 limit=limit,
+                leaves=leaves,
                 mail_after=self._mail_after,
             )
         )
@@ -218,7 +223,7 @@ class SqliteStore:
 
     async def release(self, generation: int, epoch: int, retry_at: datetime | None = None) -> None:
         """Give a lease back."""
-        await self._open_writer().submit(
+        await self._submit(
             partial(
                 leases.release,
                 now=self._now(),
@@ -230,7 +235,7 @@ class SqliteStore:
 
     async def commit(self, outcome: Outcome, host_id: int | None = None) -> CommitReceipt | None:
         """Commit one step unless it is stale."""
-        return await self._open_writer().submit(
+        return await self._submit(
             partial(
                 commits.commit,
                 hub_id=self._hub_id,
@@ -264,7 +269,7 @@ class SqliteStore:
         self, instance_id: str, reason: str | None, at: datetime, host_id: int | None
     ) -> CommitReceipt:
         """Take back the failure of an instance and of what it rests on."""
-        return await self._open_writer().submit(
+        return await self._submit(
             partial(
                 rewinds.rewind,
                 hub_id=self._hub_id,
@@ -278,7 +283,7 @@ class SqliteStore:
 
     async def purge(self, instance_id: str, generation: int | None = None) -> RuntimeStatus | None:
         """Remove a finished instance, or an entity."""
-        return await self._open_writer().submit(
+        return await self._submit(
             partial(
                 starts.purge,
                 hub_id=self._hub_id,
@@ -304,15 +309,26 @@ class SqliteStore:
 
     async def put_key(self, key: AccessKey, *, replaces: bool = False) -> AccessKey:
         """Store a key."""
-        return await self._open_writer().submit(
+        return await self._submit(
             partial(keys.put_key, hub_id=self._hub_id, key=key, replaces=replaces)
         )
 
     async def drop_key(self, scope: str, name: str) -> bool:
         """Remove a key."""
-        return await self._open_writer().submit(
+        return await self._submit(
             partial(keys.drop_key, hub_id=self._hub_id, scope=scope, name=name)
         )
+
+    async def _submit(self, work: Work[T]) -> T:
+        """Have it written; a caller who is cancelled just when the answer comes does not learn of
+        leases in it."""
+        answer = self._open_writer().submit(work)
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            if answer.done() and not answer.cancelled() and answer.exception() is None:
+                self._take_back(answer.result())
+            raise
 
     def _now(self) -> int:
         return to_micros(self._clock.now())

@@ -3,8 +3,9 @@
 Rules of this file: while one transaction is being synced, operations gather; then they all go
 into the next one. Nobody hears of a result before the commit that holds it. An operation that
 refuses (a domain error) before it has written anything leaves its neighbours as they are; anything
-else that goes wrong, such as a damaged row found half-way, rolls the group back, and its operations
-are run again, one a transaction.
+else that goes wrong, such as a damaged row found half-way or a commit that the disk refuses, rolls
+the group back, and its operations are run again, one a transaction. Nobody hears of a failure
+before what the failed commit left in the log is written over.
 
 Statements run on the event loop, and only what waits for the disk or for another process (BEGIN
 when the file is busy, COMMIT) runs on the writer's thread; never both at once. A statement takes
@@ -17,6 +18,7 @@ luck from 80 to 30,000, for a commit too must win that lock twice. With
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 import threading
 from collections import deque
@@ -191,13 +193,12 @@ class Writer:
             else:
                 self._undo(group, error)
 
-        self._jobs.put((lambda: connection.execute("COMMIT"), committed))
+        self._jobs.put((lambda: _commit(connection), committed))
 
     def _undo(self, group: list[_Operation], error: BaseException) -> None:
         """Roll back; one of the group is guilty, so from here on each answers for itself."""
         connection = self._connected()
-        if connection.in_transaction:  # SQLite itself rolls back after some errors
-            connection.execute("ROLLBACK")
+        _roll_back(connection)
         if len(group) == 1:
             self._settle(group, self._told(error))
         else:
@@ -237,6 +238,34 @@ class Writer:
         if self._connection is not None:
             self._connection.close()
         self._loop.call_soon_threadsafe(self._ended.set_result, None)
+
+
+def _commit(connection: sqlite3.Connection) -> None:
+    """Commit, or leave nothing of it behind."""
+    try:
+        connection.execute("COMMIT")
+    except sqlite3.Error:
+        _roll_back(connection)
+        _bury(connection)
+        raise
+
+
+def _roll_back(connection: sqlite3.Connection) -> None:
+    """Roll back what SQLite has not rolled back by itself; on a failing disk even that may fail."""
+    if connection.in_transaction:
+        with contextlib.suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+
+
+def _bury(connection: sqlite3.Connection) -> None:
+    """Write over what a failed commit left in the log.
+
+    When only the sync failed, the log holds the transaction whole. This process knows better, but
+    should it die now, whoever opens the file next would take what was refused for committed. The
+    smallest of transactions takes its place; it does no harm if it fails as well or comes to life.
+    """
+    with contextlib.suppress(sqlite3.Error):
+        connection.execute("PRAGMA user_version = 0")
 
 
 def _run_one(connection: sqlite3.Connection, operation: _Operation) -> None:
