@@ -6,11 +6,14 @@ import asyncio
 
 import pytest
 
+from soloist.core.extras import Extras
 from soloist.core.instances import StartReceipt
+from soloist.core.messages import PassEvent, StartChild
+from soloist.core.outcomes import NextExecution
 from soloist.core.policy import StartDecision, StartPolicy
 from soloist.core.status import RuntimeStatus
 from soloist.errors import InstanceExists
-from tests.contract.world import World, everything, present
+from tests.contract.world import World, everything, mail_of, present
 
 CREATE, REPLACE, RETURN, CONFLICT = (
     StartDecision.CREATE,
@@ -200,3 +203,85 @@ async def test_payloads_are_opaque_text(world: World) -> None:
     for number, text in enumerate(texts):
         await store.start(world.request(str(number), input=text), None)
     assert [(await present(store, str(each))).input for each in range(len(texts))] == texts
+
+
+async def test_a_start_may_name_the_statuses_that_it_replaces(world: World) -> None:
+    store = await world.opened()
+    for status in RuntimeStatus:
+        if status is RuntimeStatus.CONTINUED_AS_NEW:
+            continue
+        await world.in_status(store, status, str(status))
+        others = frozenset(RuntimeStatus) - {status}
+        with pytest.raises(InstanceExists):
+            await store.start(world.request(str(status), replaceable=others), None)
+        only = world.request(str(status), replaceable=frozenset({status}))
+        assert (await store.start(only, None)).decision is REPLACE
+
+
+async def test_tags_and_traces_are_kept(world: World) -> None:
+    store = await world.opened()
+    extras = Extras(tags={"team": "blü", "\x00": ""}, trace_parent="00-1", trace_state="s")
+    receipt = await store.start(world.request(extras=extras), None)
+    assert receipt.record.extras == extras
+    assert (await present(store)).extras == extras
+    host_id = await store.join("host")
+    (lease,) = (await store.lease(host_id, 1)).leases
+    assert lease.record.extras == extras
+
+
+async def test_a_start_for_later_is_leased_to_nobody_before(world: World) -> None:
+    store = await world.opened()
+    host_id = await store.join("host")
+    extras = Extras(start_at=world.after(10))
+    receipt = await store.start(world.request(extras=extras), host_id)
+    assert receipt.lease is None
+    grant = await store.lease(host_id, 1)
+    assert (grant.leases, grant.next_due_at) == ((), world.after(10))
+    world.clock.advance(10)
+    (lease,) = (await store.lease(host_id, 1)).leases
+    assert lease.record == receipt.record
+
+
+async def test_a_step_may_start_an_instance_that_nobody_waits_for(world: World) -> None:
+    store = await world.opened()
+    host_id = await store.join("host")
+    lease = (await store.start(world.request(), host_id)).lease
+    assert lease is not None
+    now = StartChild(world.request("now"))
+    later = StartChild(world.request("later", extras=Extras(start_at=world.after(5))))
+    taken = StartChild(world.request("x"))
+    receipt = await store.commit(world.sends(lease, now, later, taken), host_id)
+    assert receipt is not None
+    assert [each.record.instance_id for each in receipt.leases] == ["now"]
+    assert (await present(store, "later")).parent is None
+    assert await store.inbox(lease.record.generation, 0) == ()
+
+
+async def test_continue_as_new_may_change_the_version(world: World) -> None:
+    store = await world.opened()
+    lease = await world.held(store, version="1")
+    step = world.step(lease, events=(), next_execution=NextExecution("e2", None, version="2"))
+    assert await store.commit(step) is not None
+    assert (await present(store)).version == "2"
+    again = world.step(
+        lease, events=(), execution_id="e2", next_execution=NextExecution("e3", None)
+    )
+    assert await store.commit(again) is not None
+    assert (await present(store)).version == "2"
+
+
+async def test_an_event_is_passed_on_to_a_live_orchestration_only(world: World) -> None:
+    store = await world.opened()
+    over = await world.in_status(store, RuntimeStatus.COMPLETED, "over")
+    host_id = await store.join("host")
+    lease = (await store.start(world.request(), host_id)).lease
+    assert lease is not None
+    target = (await store.start(world.request("live"), None)).record
+    event = world.raised("passed", "1")
+    sent = [PassEvent(each, event) for each in ("live", "over", "nobody", "@e@1")]
+    receipt = await store.commit(world.sends(lease, *sent), host_id)
+    assert receipt is not None
+    assert [each.record.instance_id for each in receipt.leases] == ["live"]
+    assert await mail_of(store, target.generation) == [event]
+    assert await store.inbox(over.record.generation, 0) == ()
+    assert await store.read("@e@1") is None

@@ -22,10 +22,13 @@ from soloist.core.events import (
     EntityOperationCompleted,
     HistoryEvent,
     InboxEvent,
+    LockReleased,
+    LockRequested,
     SubOrchestrationInstanceCompleted,
     SubOrchestrationInstanceCreated,
     TaskAddress,
 )
+from soloist.core.extras import Extras, extras_or_none
 from soloist.core.failures import FailureDetails
 from soloist.core.ids import is_entity_id
 from soloist.core.instances import (
@@ -38,6 +41,7 @@ from soloist.core.instances import (
 )
 from soloist.core.messages import (
     Outgoing,
+    PassEvent,
     Reply,
     SendRequest,
     StartChild,
@@ -127,7 +131,18 @@ class Pair:
         if not self._both(lambda store: store.renew(self._host(0))):
             self.join()
 
-    def start(self, instance_id: str, policy: StartPolicy, name: str, host: int | None) -> None:
+    def start(
+        self,
+        instance_id: str,
+        policy: StartPolicy,
+        name: str,
+        host: int | None,
+        replaceable: frozenset[RuntimeStatus] | None,
+        tag: str | None,
+        wait: int | None,
+    ) -> None:
+        start_at = None if wait is None else self._worlds[0].after(wait)
+        tags = {} if tag is None else {"tag": tag}
         request = StartRequest(
             instance_id=instance_id,
             execution_id=self._execution_id(),
@@ -135,6 +150,8 @@ class Pair:
             at=self._worlds[0].now(),
             input=f'"{self._executions}"',
             policy=policy,
+            replaceable=replaceable,
+            extras=extras_or_none(Extras(tags=tags, start_at=start_at)),
         )
         receipt = self._both(lambda store: store.start(request, self._host_or_none(host)))
         if receipt is not None and receipt.lease is not None:
@@ -195,7 +212,10 @@ class Pair:
         following = None
         if carried is not None:
             following = NextExecution(
-                self._execution_id(), '"next"', tuple(CarriedEvent(str(n)) for n in range(carried))
+                self._execution_id(),
+                '"next"',
+                tuple(CarriedEvent(str(n)) for n in range(carried)),
+                version=None if carried == 1 else "2",
             )
         recorded: list[HistoryEvent] = [world.mark()] * events
         outgoing = []
@@ -231,12 +251,41 @@ class Pair:
         recorded: list[HistoryEvent],
         instance_id: str,
         policy: StartPolicy,
+        is_orphan: bool,
+        wait: int | None,
     ) -> Outgoing:
         now = self._worlds[0].now()
         created = SubOrchestrationInstanceCreated(now, task_id, instance_id, "f")
-        recorded.append(created)
         request = child_request(created, now, _task(sender, task_id))
+        if is_orphan:
+            start_at = None if wait is None else self._worlds[0].after(wait)
+            extras = extras_or_none(Extras(start_at=start_at))
+            return StartChild(msgspec.structs.replace(request, parent=None, extras=extras))
+        recorded.append(created)
         return StartChild(msgspec.structs.replace(request, policy=policy))
+
+    def _pass(
+        self,
+        _sender: InstanceRecord,
+        _task_id: int,
+        _recorded: list[HistoryEvent],
+        instance_id: str,
+    ) -> Outgoing:
+        return PassEvent(instance_id, self._worlds[0].raised("passed", "1"))
+
+    def _lock(
+        self,
+        sender: InstanceRecord,
+        task_id: int,
+        _recorded: list[HistoryEvent],
+        instance_id: str,
+        is_release: bool,
+    ) -> Outgoing:
+        now = self._worlds[0].now()
+        if is_release:
+            return SendRequest(instance_id, LockReleased(now, "s"))
+        caller = _task(sender, task_id)
+        return SendRequest(instance_id, LockRequested(now, "s", (instance_id,), 0, caller))
 
     def _request(
         self,
@@ -396,8 +445,10 @@ MAYBE_HOSTS = st.one_of(HOSTS, st.none())
 WAITS = st.sampled_from([None, None, -20, -1, 0, 1, 15, 60])
 POLICIES = st.sampled_from([StartPolicy.FAIL] * 4 + list(StartPolicy))
 SENDS = st.one_of(
-    verb("child", instance_id=IDS, policy=POLICIES),
-    verb("child", instance_id=IDS, policy=POLICIES),
+    verb("child", instance_id=IDS, policy=POLICIES, is_orphan=st.just(False), wait=st.none()),
+    verb("child", instance_id=IDS, policy=POLICIES, is_orphan=st.booleans(), wait=WAITS),
+    verb("pass", instance_id=ANY_IDS),
+    verb("lock", instance_id=ENTITY_IDS, is_release=st.booleans()),
     verb("request", instance_id=ENTITY_IDS, wait=WAITS, is_call=st.booleans()),
     verb("reply", to=st.integers(0, 3), is_late=st.sampled_from([False, False, True])),
     verb("end", instance_id=IDS, is_ours=st.booleans()),
@@ -437,6 +488,9 @@ START = verb(
     policy=POLICIES,
     name=st.sampled_from(["f", "f", "g"]),
     host=MAYBE_HOSTS,
+    replaceable=st.one_of(st.none(), st.none(), st.frozensets(STATUSES, max_size=4)),
+    tag=st.sampled_from([None, None, "t"]),
+    wait=st.sampled_from([None, None, None, None, -1, 1, 15]),
 )
 DELIVER = verb(
     "deliver",

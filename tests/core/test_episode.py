@@ -17,11 +17,15 @@ from soloist.core.actions import (
     ContinueAsNew,
     CreateTimer,
     EpisodeResult,
+    LockEntities,
     ScheduleTask,
+    SendEvent,
+    UnlockEntity,
 )
 from soloist.core.episode import Conclusion, End, Limits, Turn, close_turn, open_turn
 from soloist.core.events import (
     Arrival,
+    EntityLockGranted,
     EventRaised,
     ExecutionCompleted,
     ExecutionStarted,
@@ -257,3 +261,38 @@ def test_any_history_that_turns_produce_folds_to_the_same_state_and_survives_the
     assert again.open_timers == execution.state.open_timers
     assert again.is_finished == execution.state.is_finished
     assert again.clock_at == execution.state.clock_at
+
+
+def test_an_end_may_abandon_what_is_open() -> None:
+    execution = Execution()
+    execution.take([STARTED], ScheduleTask(0, "A"), CreateTimer(1, NOW + timedelta(hours=1)))
+    end = CompleteExecution("1", abandons_open_work=True)
+    conclusion = execution.take([EventRaised(NOW, "go")], end)
+    assert conclusion.is_over
+    assert conclusion.status is RuntimeStatus.COMPLETED
+
+
+def test_what_has_ended_may_be_begun_again_under_its_id_and_nothing_else() -> None:
+    execution = Execution()
+    execution.take([STARTED], ScheduleTask(5, "A"), ScheduleTask(3, "B"))
+    failed = TaskFailed(NOW, 5, FailureDetails("bad"))
+    execution.take([failed], ScheduleTask(5, "A"))
+    with pytest.raises(HistoryCorrupt, match="again"):
+        execution.take([EventRaised(NOW, "go")], ScheduleTask(3, "B"))
+
+
+def test_an_orchestration_that_ends_gives_its_entities_free() -> None:
+    execution = Execution()
+    execution.take([STARTED], LockEntities(0, "s", ("@E@1", "@e@2")))
+    execution.take([EntityLockGranted(NOW, 0, "s")], UnlockEntity(1, "s", "@E@1"))
+    conclusion = execution.take([EventRaised(NOW, "go")], CompleteExecution("1"))
+    (sent,) = conclusion.outgoing
+    assert isinstance(sent, messages.SendRequest)
+    assert sent.entity_id == "@e@2"
+
+
+def test_an_event_is_sent_once_and_not_answered() -> None:
+    execution = Execution()
+    conclusion = execution.take([STARTED], SendEvent(0, "other", "go", "1"))
+    assert conclusion.outgoing == (messages.PassEvent("other", EventRaised(NOW, "go", "1")),)
+    assert not execution.state.has_open_work

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from soloist.client import Client
+from soloist.contracts.executor import Absence, nobody_is_absent
 from soloist.contracts.store import Store
 from soloist.core.events import HistoryEvent, InboxEvent
 from soloist.core.instances import InstanceRecord
@@ -40,11 +41,12 @@ class Hub:
         settings: EngineSettings | None = None,
         store: Store | None = None,
         timers: Mapping[str, TimerTrigger] | None = None,
+        absence: Absence = nobody_is_absent,
     ) -> AsyncIterator[tuple[Engine, Client]]:
         """Run a host; leaving the block stops it politely."""
         store = store or self.store
         await store.open()
-        engine = Engine(store, self.clock, self.executor, settings, timers=timers)
+        engine = Engine(store, self.clock, self.executor, settings, timers=timers, absence=absence)
         await engine.start()
         try:
             yield engine, Client(store, self.clock, wakeups=engine)

@@ -50,16 +50,19 @@ class _Past:
         self.execution_id = execution_id
         self.writer = HistoryWriter(instance_id, is_for_replay=True)
         self.events: list[pb.HistoryEvent] = []
-        self.size_bytes = 0
         self.position = 0
         self.version: str | None = None
         self.trace: pb.OrchestrationTraceContext | None = None
         self.home: int | None = None
+        self._size_bytes = 0
+        self._measured = 0
 
-    def add(self, messages: list[pb.HistoryEvent]) -> None:
-        """Let workers see these as past from now on."""
-        self.events += messages
-        self.size_bytes += sum(each.ByteSize() for each in messages)
+    @property
+    def size_bytes(self) -> int:
+        """How large it is; asked for only where it matters."""
+        self._size_bytes += sum(each.ByteSize() for each in self.events[self._measured :])
+        self._measured = len(self.events)
+        return self._size_bytes
 
 
 class RpcExecutor:
@@ -94,8 +97,8 @@ class RpcExecutor:
             actions = core_actions(answer.actions)
         except InvalidRequest as error:
             return _ended(str(error))
-        past.add(events)
-        past.add(self._recorded(episode, past, actions))
+        past.events += events
+        past.events += self._recorded(episode, past, actions)
         past.home = work.home
         past.position = episode.position + len(episode.events)
         if answer.HasField("orchestrationTraceContext"):
@@ -108,7 +111,7 @@ class RpcExecutor:
             for event in episode.past:
                 if isinstance(event, ExecutionStarted):
                     past.version = event.version
-            past.add(past.writer.all(episode.past))
+            past.events += past.writer.all(episode.past)
             self._pasts[episode.generation] = past
             return past
         held = self._pasts.get(episode.generation)

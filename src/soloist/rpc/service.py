@@ -55,9 +55,13 @@ class Guard:
 
     async def admit(self, context: Any) -> None:
         """End a call that may not be made."""
-        metadata = {key.lower(): value for key, value in context.invocation_metadata() or () if key}
+        hub = presented = ""
+        for key, value in context.invocation_metadata() or ():  # keys are in lower case
+            if key == HUB_KEY:
+                hub = _text(value)
+            elif key == TOKEN_KEY:
+                presented = _text(value)
         if self._token is not None:
-            presented = _text(metadata.get(TOKEN_KEY, ""))
             is_bearer = presented[: len(_SCHEME)].lower() == _SCHEME
             if not (is_bearer and self._token.is_same(presented[len(_SCHEME) :])):
                 await end(
@@ -65,7 +69,6 @@ class Guard:
                     grpc.StatusCode.UNAUTHENTICATED,
                     "Send the token of this host in the metadata: 'authorization: Bearer TOKEN'.",
                 )
-        hub = _text(metadata.get(HUB_KEY, ""))
         if hub and hub.lower() != self._task_hub.lower():
             await end(
                 context,

@@ -19,8 +19,8 @@ from soloist.rpc.streams import Stream
 from soloist.rpc.work import Work
 
 PING_SECONDS = 20.0
-"""After so long a silence a worker is told that the host is there still; SDKs reconnect after two
-minutes without a word."""
+"""So often a worker is told that the host is there still; SDKs reconnect after two minutes without
+a word."""
 
 _PING = pb.WorkItem(healthPing=pb.HealthPing())
 
@@ -40,24 +40,23 @@ class WorkerCalls:
             await end(context, grpc.StatusCode.UNAVAILABLE, "The host is stopping.")
         stream = Stream(request, context.peer())
         self._streams.add(stream)
-        # A worker knows by the first word that it is connected, whether there is work or not.
-        await context.write(_PING)
-        self._board.join(stream)
+        pings = asyncio.create_task(self._keep_pinging(stream))
         try:
-            while (item := await self._next(stream)) is not None:
+            # A worker knows by the first word that it is connected, whether there is work or not.
+            await context.write(_PING)
+            self._board.join(stream)
+            while (item := await stream.outgoing.get()) is not None:
                 await context.write(item)
         finally:
+            pings.cancel()
             self._streams.discard(stream)
             self._board.leave(stream)
 
-    async def _next(self, stream: Stream) -> pb.WorkItem | None:
-        if not stream.outgoing.empty():
-            return stream.outgoing.get_nowait()
-        try:
-            async with asyncio.timeout(self._ping_seconds):
-                return await stream.outgoing.get()
-        except TimeoutError:
-            return _PING
+    async def _keep_pinging(self, stream: Stream) -> None:
+        while True:
+            await asyncio.sleep(self._ping_seconds)
+            if stream.outgoing.empty():
+                stream.outgoing.put_nowait(_PING)
 
     def close(self) -> None:
         """End every stream; workers come back when a host is there again."""

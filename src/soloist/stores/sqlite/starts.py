@@ -96,6 +96,8 @@ def start_child(request: StartRequest, moved: Moved) -> None:
         return
     if is_due and decision is not StartDecision.RETURN:
         moved.was_born(record)
+    elif decision is not StartDecision.RETURN:
+        moved.touch(record.generation, None)
     if replaced is not None:
         moved.replaced.append(replaced)
 
