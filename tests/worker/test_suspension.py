@@ -142,7 +142,8 @@ def test_a_timer_that_fires_in_the_turn_of_its_cancellation_has_fired_suspended_
     batches: list[list[Arrival]],
 ) -> None:
     host = SmallHost(lambda: new_session(racing))
-    for arrivals in [host.start(None, EPOCH), *batches, [TaskCompleted(EPOCH, 1)]]:
+    last: list[Arrival] = [TaskCompleted(EPOCH, 1)]
+    for arrivals in [host.start(None, EPOCH), *batches, last]:
         host.turn(arrivals, EPOCH)
     assert host.end == CompleteExecution("[false, true, true]")
     assert not any(isinstance(each, TimerCancelled) for each in host.history)
@@ -150,7 +151,7 @@ def test_a_timer_that_fires_in_the_turn_of_its_cancellation_has_fired_suspended_
 
 def test_a_timer_that_was_cancelled_in_an_earlier_turn_does_not_fire_on_resumption() -> None:
     host = SmallHost(lambda: new_session(racing))
-    batches = [[GO, SUSPEND], [FIRED], [RESUME], [TaskCompleted(EPOCH, 1)]]
+    batches: list[list[Arrival]] = [[GO, SUSPEND], [FIRED], [RESUME], [TaskCompleted(EPOCH, 1)]]
     for arrivals in [host.start(None, EPOCH), *batches]:
         host.turn(list(arrivals), EPOCH)
     assert host.end == CompleteExecution("[false, false, true]")
