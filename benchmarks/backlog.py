@@ -93,8 +93,7 @@ async def opened(instances: int) -> AsyncIterator[Host]:
     """Run a host on a hub with that many waiting instances."""
     with store_to_measure() as url:
         await (await open_host(HostOptions(app_dir=APP, store_url=url))).close()
-        if instances:
-            _fill(url, instances)
+        _fill(url, instances)
         host = await open_host(HostOptions(app_dir=APP, store_url=url))
         try:
             yield host
@@ -120,7 +119,7 @@ def _fill(url: str, instances: int) -> None:
         return
     numbers = (
         f"(WITH RECURSIVE c (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < {instances})"
-        " SELECT n FROM c)"
+        f" SELECT n FROM c WHERE {instances} > 0)"
     )
     with closing(sqlite3.connect(url)) as file:
         for statement in (_INSTANCES, _EXECUTIONS, _HISTORY):
