@@ -118,7 +118,9 @@ def test_a_host_that_was_paused_beyond_its_lease_goes_on_with_other_work(fleet: 
     one, other = fleet.serve(), fleet.serve()
     assert one.start("Job", "paused", "kept").status_code == 202
     one.host.signal(signal.SIGSTOP)
-    assert other.raise_event("paused", "go").status_code == 202
+    while (answer := other.raise_event("paused", "go")).status_code == 503:
+        pass  # it stands still with the instance locked, which the database ends
+    assert answer.status_code == 202
     assert other.finished("paused")["output"] == "kept"
     one.host.signal(signal.SIGCONT)
     assert one.start("Job", "next", 1).status_code == 202
