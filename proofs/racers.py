@@ -277,10 +277,6 @@ class Racer:
 
     def _put_off(self, operation: Operation, answer: httpx.Response) -> Operation:
         """Bad weather is answered with a reason to come back; anything else is odd."""
-        is_by_app = operation.door in ("singleton", "hasty")
-        failed = answer.status_code == httpx.codes.INTERNAL_SERVER_ERROR
-        if self._orders.is_stormy and is_by_app and failed:
-            raise StoreUnavailable("the app's own function failed, as its client did")
         codes = (httpx.codes.SERVICE_UNAVAILABLE, httpx.codes.TOO_MANY_REQUESTS)
         if answer.status_code in codes and "Retry-After" in answer.headers:
             self._put_offs += 1
