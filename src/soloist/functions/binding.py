@@ -42,9 +42,16 @@ class ClientBinding:
         self._hub_name = hub_name
         self._connection_name = connection_name
         self._rpc_base_url = rpc_base_url
+        self._max_message_bytes: int | None = None
         self._system_key = system_key
         self._written_key: str | None = None
         self._texts: OrderedDict[str, str] = OrderedDict()
+
+    def point_at(self, rpc_address: str, max_message_bytes: int) -> None:
+        """From now on, name the address of a gRPC door, and how large a message may be there."""
+        self._rpc_base_url = rpc_address
+        self._max_message_bytes = max_message_bytes
+        self._texts.clear()
 
     def text(self, origin: str) -> str:
         """Return the binding for ``origin``, which is scheme and authority without a slash."""
@@ -63,7 +70,7 @@ class ClientBinding:
 
     def _value(self, origin: str, code: str) -> dict[str, object]:
         base = f"{origin}{MANAGEMENT_PATH}"
-        return {
+        value: dict[str, object] = {
             "taskHubName": self._hub_name,
             "connectionName": None,
             "creationUrls": _creation_urls(base, code),
@@ -73,6 +80,9 @@ class ClientBinding:
             "rpcBaseUrl": self._rpc_base_url,
             "httpBaseUrl": None,
         }
+        if self._max_message_bytes is not None:
+            value["maxGrpcMessageSizeInBytes"] = self._max_message_bytes
+        return value
 
     def _management_urls(self, base: str) -> dict[str, str]:
         one = f"{base}/instances/{PLACEHOLDER_ID}"
