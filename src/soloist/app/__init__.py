@@ -284,7 +284,7 @@ async def _opened_host(
         address = await modern.open_door(
             client, clock, task_hub=task_hub, max_payload_bytes=options.max_payload_bytes
         )
-        binding.point_at(*address)
+        binding.point_at(*address, origin)
         workers.rebind(binding.text(origin))
     opened.push_async_callback(engine.stop)
     await engine.start()
