@@ -261,12 +261,7 @@ async def _opened_host(
     opened.push_async_callback(workers.close)
     await workers.start()
     keys.on_rotation = lambda: workers.rebind(binding.text(origin))
-    catalogue = Catalogue(
-        workers.functions,
-        files.environment,
-        route_prefix=host_json.route_prefix,
-        skip_unsupported=options.skips_unsupported,
-    )
+    catalogue = _catalogue(options, files, workers)
     await keys.draw(store, clock, catalogue.http)
     others = None if options.grpc is None else new_executor(host_json.default_version)
     modern = modern_app(workers, default_version=host_json.default_version)
@@ -281,11 +276,8 @@ async def _opened_host(
     )
     if modern is not None:
         opened.push_async_callback(modern.close)
-        address = await modern.open_door(
-            client, clock, task_hub=task_hub, max_payload_bytes=options.max_payload_bytes
-        )
-        binding.point_at(*address, origin)
-        workers.rebind(binding.text(origin))
+        max_message_bytes = 2 * options.max_payload_bytes
+        await modern.serve(client, clock, binding, origin, task_hub, max_message_bytes)
     opened.push_async_callback(engine.stop)
     await engine.start()
     door = None
@@ -308,6 +300,15 @@ async def _opened_host(
         web=web,
         door=door,
         opened=opened.pop_all(),
+    )
+
+
+def _catalogue(options: HostOptions, files: AppFiles, workers: WorkerPool) -> Catalogue:
+    return Catalogue(
+        workers.functions,
+        files.environment,
+        route_prefix=files.host_json.route_prefix,
+        skip_unsupported=options.skips_unsupported,
     )
 
 

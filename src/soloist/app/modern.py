@@ -29,6 +29,7 @@ from soloist.contracts.clock import Clock
 from soloist.contracts.executor import WorkKind
 from soloist.core.failures import FailureDetails
 from soloist.errors import AppError, WorkerLost
+from soloist.functions.binding import ClientBinding
 from soloist.functions.catalogue import ENTITY_TRIGGER, ORCHESTRATION_TRIGGER
 from soloist.functions.workers import WorkerPool
 from soloist.rpc.executor import ProtocolExecutor
@@ -76,21 +77,28 @@ def _question(work: Work) -> tuple[str, Message, Message]:
 
 class ModernApp:
     """What a modern app needs of its host: ``turns`` runs its orchestrators and entities, and
-    ``open_door`` serves its clients."""
+    ``serve`` opens the door for its clients."""
 
     def __init__(self, workers: WorkerPool, *, default_version: str | None) -> None:
+        self._workers = workers
         self.turns = ProtocolExecutor(AppWorkplace(workers), default_version=default_version)
         self._opened = AsyncExitStack()
 
-    async def open_door(
-        self, client: Client, clock: Clock, *, task_hub: str, max_payload_bytes: int
-    ) -> tuple[str, int]:
-        """Begin to serve the app's clients; return the address and the largest message there.
+    async def serve(
+        self,
+        client: Client,
+        clock: Clock,
+        binding: ClientBinding,
+        origin: str,
+        task_hub: str,
+        max_message_bytes: int,
+    ) -> None:
+        """Begin to serve the app's clients, and tell them by their ``binding`` where.
 
         Raises:
             SettingsError: the socket cannot be made.
         """
-        max_message_bytes = max(DEFAULT_MAX_MESSAGE_BYTES, 2 * max_payload_bytes)
+        max_message_bytes = max(max_message_bytes, DEFAULT_MAX_MESSAGE_BYTES)
         settings = DoorSettings(
             host=_LOOPBACK,
             port=0,
@@ -100,7 +108,8 @@ class ModernApp:
         door = GrpcDoor(settings, client, clock, None, task_hub=task_hub)
         await door.open()
         self._opened.push_async_callback(door.close, grace_seconds=0)
-        return door.address, settings.max_message_bytes
+        binding.point_at(door.address, settings.max_message_bytes, origin)
+        self._workers.rebind(binding.text(origin))
 
     async def close(self) -> None:
         """Serve nobody any more."""
