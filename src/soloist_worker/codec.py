@@ -47,7 +47,8 @@ def modern_codec() -> Codec:
     registered, which may hand out and take references to payloads kept elsewhere."""
     from azure.functions import meta
 
-    converter = meta.get_binding_registry().get("activityTrigger")
+    registry: Any = meta.get_binding_registry  # which the SDK gives no type
+    converter = registry().get("activityTrigger")
 
     def loads(text: str, expected_type: type | None = None) -> Any:
         return converter.decode(meta.Datum(type="json", value=text), trigger_metadata=None)
