@@ -357,6 +357,12 @@ def test_an_app_keeps_large_payloads_elsewhere(python: str, tmp_path: Path) -> N
         (listed,) = served.http.get(f"{served.host.management}/instances").json()
         assert "long" not in json.dumps(listed), "the hub holds references only"
 
+        assert served.start("Repeats", "lost", "file:gone").status_code == 202
+        status = served.finished("lost")
+        assert status["runtimeStatus"] == "Failed"
+        assert "The turn could not be finished" in str(status["output"])
+        assert "gone" in str(status["output"]), "a failure of the SDK's own is told too"
+
 
 def foreign(context: Any, _: Any) -> Any:
     """Runs in a worker of the door, and calls an orchestrator of the app."""

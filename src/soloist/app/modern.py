@@ -107,7 +107,7 @@ class ModernApp:
         )
         door = GrpcDoor(settings, client, clock, None, task_hub=task_hub)
         await door.open()
-        self._opened.push_async_callback(door.close, grace_seconds=0)
+        self._opened.push_async_callback(door.close)
         binding.point_at(door.address, settings.max_message_bytes, origin)
         self._workers.rebind(binding.text(origin))
 
