@@ -89,6 +89,19 @@ class RunEntity(_Message, frozen=True, tag="entity"):
     operations: tuple[EntityOperation, ...]
 
 
+class RunHandle(_Message, frozen=True, tag="handle"):
+    """Host: call the SDK's own handle of a modern orchestrator or entity.
+
+    ``trigger`` is the type of its trigger; ``body`` is a request of the Durable Task protocol, as
+    Base64, which only the SDK reads.
+    """
+
+    call: int
+    trigger: str
+    name: str
+    body: str
+
+
 class RunTimer(_Message, frozen=True, tag="timer"):
     """Host: run a timer function; the fields are those of ``contracts.executor``."""
 
@@ -136,6 +149,7 @@ HostMessage = (
     | Forget
     | RunActivity
     | RunEntity
+    | RunHandle
     | RunTimer
     | RunHttp
     | ClientReply
@@ -174,11 +188,16 @@ class FunctionDescription(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Loaded(_Message, frozen=True, tag="loaded"):
-    """Worker: the app is imported."""
+    """Worker: the app is imported.
+
+    ``is_modern``: its SDK runs orchestrators and entities itself, and speaks the Durable Task
+    protocol (``azure-functions-durable`` 2.x).
+    """
 
     functions: tuple[FunctionDescription, ...]
     python: str
     sdk: str
+    is_modern: bool = False
     warnings: tuple[str, ...] = ()
 
 
@@ -215,6 +234,15 @@ class EntityDone(_Message, frozen=True, tag="entity_done"):
 
     call: int
     result: EntityResult
+
+
+class HandleDone(_Message, frozen=True, tag="handle_done"):
+    """Worker: the answer to ``RunHandle``: the protocol's response as Base64, or why the handle
+    itself failed; what the user's code comes to is in the response."""
+
+    call: int
+    body: str | None = None
+    failure: FailureDetails | None = None
 
 
 class TimerDone(_Message, frozen=True, tag="timer_done"):
@@ -274,6 +302,7 @@ WorkerMessage = (
     | HistoryMissing
     | ActivityDone
     | EntityDone
+    | HandleDone
     | TimerDone
     | SlowTurn
     | HttpDone

@@ -16,11 +16,13 @@ from types import ModuleType
 from typing import Any
 
 from soloist_worker.classic import ClassicSurface
-from soloist_worker.codec import Codec, find_codec
+from soloist_worker.codec import Codec, find_codec, modern_codec
 from soloist_worker.failures import trace_of
 from soloist_worker.functions import Function, FunctionUnusable, read_function
 from soloist_worker.v1 import FolderFunction, find_folders, import_script
 
+_DURABLE_SDK = "azure-functions-durable"
+_FIRST_MODERN = 2
 _LIFESPAN_SECONDS = 5.0
 _TRIGGERS = {
     "activity": "activityTrigger",
@@ -48,17 +50,26 @@ class App:
         codec: Codec,
         warnings: Iterable[str],
         declaration: Any = None,
+        *,
+        is_modern: bool = False,
     ) -> None:
         self.codec = codec
+        self.is_modern = is_modern
         self._declaration = declaration
         self.functions = {function.name: function for function in functions}
         self.warnings = tuple(warnings)
         self.activities = _by_durable_name(functions, "activityTrigger")
         self.entities = _by_durable_name(functions, "entityTrigger")
-        self.orchestrators = {
-            name: _surface(function, codec)
-            for name, function in _by_durable_name(functions, "orchestrationTrigger").items()
-        }
+        orchestrators = _by_durable_name(functions, "orchestrationTrigger")
+        self._handles: dict[str, dict[str, Function]] = {}
+        self.orchestrators: dict[str, ClassicSurface] = {}
+        if is_modern:
+            self._handles["orchestrationTrigger"] = orchestrators
+            self._handles["entityTrigger"] = self.entities
+        else:
+            self.orchestrators = {
+                name: _surface(function, codec) for name, function in orchestrators.items()
+            }
 
     def activity(self, name: str) -> Function | None:
         """Return the activity of that name, letter case aside."""
@@ -71,6 +82,10 @@ class App:
     def entity(self, name: str) -> Function | None:
         """Return the entity function of that name, letter case aside."""
         return self.entities.get(name.casefold())
+
+    def handle(self, trigger: str, name: str) -> Function | None:
+        """Return the modern orchestrator or entity of that name, letter case aside."""
+        return self._handles.get(trigger, {}).get(name.casefold())
 
     def unknown(self, name: str, kind: str) -> str:
         """Return the sentences about a name that no function of that kind has."""
@@ -97,6 +112,7 @@ class App:
             "functions": [function.describe() for function in self.functions.values()],
             "python": platform.python_version(),
             "sdk": _sdk_version(),
+            "is_modern": self.is_modern,
             "warnings": list(self.warnings),
         }
 
@@ -132,20 +148,24 @@ def load_app(app_dir: str, script: str, *, owns_process: bool = True) -> App:
     _prepend_paths(root)
     warnings = []
     declaration = None
+    is_modern = _sdk_is_modern()
     with _working_directory(root, for_good=owns_process):
         if owns_process:
             os.environ["AzureWebJobsScriptRoot"] = str(root)
         if path.is_file():
             declaration = _declaration(_import(path), script)
-            functions = [_read(each, root) for each in _declared(declaration, script)]
+            declared = _declared(declaration, script)
+            functions = [_read(each, root, is_modern=is_modern) for each in declared]
         else:
-            functions = [_read_folder(each, root) for each in folders]
+            functions = [_read_folder(each, root, is_modern=is_modern) for each in folders]
     _refuse_twins(functions)
     if not functions:
         warnings.append(f"{script} declares no functions.")
     if path.is_file() and folders:
         warnings.append(f"Folders with a function.json are ignored; {script} declares the app.")
-    return App(functions, find_codec(), warnings, declaration)
+    is_modern = is_modern and any(each.is_durable for each in functions)
+    codec = modern_codec() if is_modern else find_codec()
+    return App(functions, codec, warnings, declaration, is_modern=is_modern)
 
 
 def unload_app(app_dir: str) -> None:
@@ -260,19 +280,19 @@ def _declared(app: Any, script: str) -> list[Any]:
         ) from error
 
 
-def _read(declared: Any, root: Path) -> Function:
+def _read(declared: Any, root: Path, *, is_modern: bool) -> Function:
     with _reading():
-        return read_function(declared, str(root))
+        return read_function(declared, str(root), is_modern=is_modern)
 
 
-def _read_folder(path: Path, root: Path) -> Function:
+def _read_folder(path: Path, root: Path, *, is_modern: bool) -> Function:
     with _reading():
         declared = FolderFunction(path, root)
     with _importing(declared.script):
         module = import_script(declared.module_name(root), root)
     with _reading():
         declared.take(module)
-        function = read_function(declared, str(path.parent))
+        function = read_function(declared, str(path.parent), is_modern=is_modern)
     function.is_disabled = function.is_disabled or declared.is_disabled
     return function
 
@@ -318,8 +338,18 @@ def _surface(function: Function, codec: Codec) -> ClassicSurface:
     return ClassicSurface(user_function, str(function.durable_name), codec, input_type)
 
 
+def _sdk_is_modern() -> bool:
+    """Whether the SDK runs orchestrators and entities itself, as it does from 2.0 on."""
+    try:
+        version = metadata.version(_DURABLE_SDK)
+    except metadata.PackageNotFoundError:
+        return False
+    major = version.partition(".")[0]
+    return major.isdecimal() and int(major) >= _FIRST_MODERN
+
+
 def _sdk_version() -> str:
     try:
-        return f"azure-functions-durable {metadata.version('azure-functions-durable')}"
+        return f"{_DURABLE_SDK} {metadata.version(_DURABLE_SDK)}"
     except metadata.PackageNotFoundError:
         return f"azure-functions {metadata.version('azure-functions')}"

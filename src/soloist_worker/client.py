@@ -20,10 +20,12 @@ from urllib.parse import parse_qs
 
 from soloist_worker.frames import MAX_FRAME_BYTES, Message
 from soloist_worker.links import in_path, link_secret, signed_links
+from soloist_worker.refusals import CONFLICT_KEY, KIND_KEY, facts_of
 
 _CLIENT_MODULE = "azure.durable_functions.models.DurableOrchestrationClient"
 _BASE_KEY = "rpcBaseUrl"
 _CONFLICT = 409
+_PASSING_KINDS = ("exhausted", "unavailable")
 _PASSING = ("status code 429", "status code 503")
 _MAX_DATA_CHARACTERS = MAX_FRAME_BYTES // 8  # JSON may need six bytes for one character
 
@@ -134,6 +136,9 @@ class Transport:
 def conflict_id_of(error: BaseException) -> str | None:
     """Return the instance that an exception says exists already. Only the exception itself is
     looked at: one raised *because of* a conflict is the app's own answer to it."""
+    found = facts_of(error).get(CONFLICT_KEY)
+    if isinstance(found, bytes):
+        return found.decode("utf-8", "replace")
     for argument in error.args:
         if isinstance(argument, StartConflict):
             return argument.instance_id
@@ -143,8 +148,26 @@ def conflict_id_of(error: BaseException) -> str | None:
 def is_passing(error: BaseException) -> bool:
     """Whether an exception is the SDK's own way to say that the host was too busy, or had lost its
     store, when it was called."""
+    if facts_of(error).get(KIND_KEY) in _PASSING_KINDS:
+        return True
     text = error.args[0] if type(error) is Exception and len(error.args) == 1 else None
     return isinstance(text, str) and text.endswith(_PASSING)
+
+
+def is_hosts(base_url: str) -> bool:
+    """Whether a base URL is one that a host of ours has told."""
+    return _transport_for(base_url) is not None
+
+
+def with_codes(
+    links: dict[str, str], query: str, task_hub: str, instance_id: str
+) -> dict[str, str]:
+    """Return the links of an instance with a code in each, if ``query``, which the host requires,
+    holds the key that signs them."""
+    system_key = parse_qs(query).get("code")
+    if not system_key:
+        return links
+    return signed_links(links, link_secret(system_key[0]), task_hub, instance_id)
 
 
 def _tell(
@@ -221,7 +244,7 @@ def _patch_links(client_class: Any) -> None:
 
     def get_client_response_links(self: Any, request: Any, instance_id: str) -> dict[str, str]:
         bindings = self._orchestration_bindings
-        if _transport_for(bindings.rpc_base_url or "") is None:
+        if not is_hosts(bindings.rpc_base_url or ""):
             links: dict[str, str] = stock(self, request, instance_id)
             return links
         placeholder = bindings.management_urls["id"]
@@ -230,9 +253,6 @@ def _patch_links(client_class: Any) -> None:
         links = {name: url.replace(placeholder, addressed) for name, url in links.items()}
         links["id"] = instance_id
         query = getattr(bindings.client_data, "requiredQueryStringParameters", "")
-        system_key = parse_qs(query).get("code")
-        if not system_key:
-            return links
-        return signed_links(links, link_secret(system_key[0]), bindings.task_hub_name, instance_id)
+        return with_codes(links, query, bindings.task_hub_name, instance_id)
 
     client_class.get_client_response_links = get_client_response_links

@@ -42,6 +42,24 @@ def find_codec() -> Codec:
     return Codec(loads, dumps)
 
 
+def modern_codec() -> Codec:
+    """Return the codec of activities on ``azure-functions-durable`` 2.x: the converter that it has
+    registered, which may hand out and take references to payloads kept elsewhere."""
+    from azure.functions import meta
+
+    registry: Any = meta.get_binding_registry  # which the SDK gives no type
+    converter = registry().get("activityTrigger")
+
+    def loads(text: str, expected_type: type | None = None) -> Any:
+        return converter.decode(meta.Datum(type="json", value=text), trigger_metadata=None)
+
+    def dumps(value: Any) -> str:
+        text: str = converter.encode(value, expected_type=None).value
+        return text
+
+    return Codec(loads, dumps)
+
+
 def _hooked(sdk: Any) -> Codec:
     """Releases of ``azure-functions`` before 1.26 have only the two JSON hooks."""
     decode, encode = sdk._deserialize_custom_object, sdk._serialize_custom_object

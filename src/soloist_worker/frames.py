@@ -132,6 +132,8 @@ def refusal(message: Message, max_frame_bytes: int) -> Message | None:
         return {"kind": kind, "call": message["call"], "result": result}
     if kind == "activity_done":
         return {"kind": kind, "call": message["call"], "result": None, "failure": details}
+    if kind == "handle_done":
+        return {"kind": kind, "call": message["call"], "body": None, "failure": details}
     if kind == "http_done":
         return {"kind": "http_failed", "call": message["call"], "failure": details}
     return None

@@ -105,6 +105,11 @@ class Function:
     def _names(self, kind: str) -> list[str]:
         return [each["name"] for each in self.bindings if each["type"] == kind]
 
+    @property
+    def is_durable(self) -> bool:
+        """Whether the durable SDK has a part in it."""
+        return self.durable_name is not None or bool(self.client_names)
+
     def describe(self) -> dict[str, Any]:
         """Return the ``FunctionDescription`` for the host."""
         return {
@@ -147,14 +152,15 @@ class Function:
         return arguments
 
 
-def read_function(declared: Any, folder: str) -> Function:
-    """Return a function that the app declared.
+def read_function(declared: Any, folder: str, *, is_modern: bool = False) -> Function:
+    """Return a function that the app declared. A modern SDK's handles are functions like others;
+    of an older one's only the user's function in them is called.
 
     Raises:
         FunctionUnusable: its parameters do not fit its bindings.
     """
     function = Function(declared, folder)
-    if function.trigger in _HANDLES:
+    if function.trigger in _HANDLES and not is_modern:
         _check_handle(function)
         return function
     _fit_parameters(function)

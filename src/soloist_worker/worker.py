@@ -6,6 +6,8 @@ reads the socket) never runs the user's code:
 * episodes go, a batch at a time, to the *episode thread*, which runs them one after another and
   sends the batch's answers together;
 * entities and synchronous activities, HTTP and timer functions go to the *pool*;
+* handles of a modern SDK go where they belong as functions, mostly to the event loop, and run the
+  user's code on threads of the SDK's;
 * asynchronous ones go to the *event loop*: the main thread's in a process of its own;
 * the host's answers to durable clients go to whoever waits for them.
 
@@ -25,7 +27,7 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
-from soloist_worker import activities, entities, timers, web
+from soloist_worker import activities, entities, modern, modern_client, timers, web
 from soloist_worker.app import App, AppUnusable, load_app, unload_app
 from soloist_worker.calls import Call, Trigger, run, run_async
 from soloist_worker.client import Transport
@@ -176,6 +178,8 @@ class Worker:
         self._pool = Pool(message["threads"], "soloist-function")
         self._sessions = SessionTable(app, self._max_sessions)
         self._transport.install()
+        if app.is_modern:
+            modern_client.install()
         self._bind(message["client_binding"])
         self._watchdog = self._new_watchdog(message)
         self._app = app
@@ -324,7 +328,12 @@ class Worker:
             thread.join(_JOIN_SECONDS)
 
 
-_TRIGGERS: dict[str, Trigger] = {"activity": activities, "http": web, "timer": timers}
+_TRIGGERS: dict[str, Trigger] = {
+    "activity": activities,
+    "handle": modern,
+    "http": web,
+    "timer": timers,
+}
 _QUESTIONS = frozenset(("episode", "entity", *_TRIGGERS))
 
 

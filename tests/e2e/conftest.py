@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import httpx
@@ -48,10 +48,11 @@ class Served(msgspec.Struct, frozen=True):
         return self.host.management
 
 
-def serve(folder: Path, *options: str, app: Path = APP) -> Served:
+def serve(folder: Path, *options: str, app: Path = APP, launcher: Sequence[str] = ()) -> Served:
     """Start a host on a hub in ``folder``."""
     store, ledger = folder / "hub.db", folder / "ledger.txt"
-    host = HostProcess(app, store, *options, environment={"LEDGER": str(ledger)})
+    environment = {"LEDGER": str(ledger)}
+    host = HostProcess(app, store, *options, environment=environment, launcher=launcher)
     return Served(host, store, ledger, httpx.Client(base_url=host.origin, timeout=30))
 
 

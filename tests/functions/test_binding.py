@@ -93,3 +93,14 @@ def test_texts_are_kept_for_the_latest_origins_only() -> None:
 
 def test_encoding_is_that_of_dotnet() -> None:
     assert url_encoded("a b~!*()-_.é/&") == "a+b%7E!*()-_.%C3%A9%2F%26"
+
+
+def test_clients_that_speak_grpc_are_all_made_from_one_text() -> None:
+    binding = ClientBinding("Hub", lambda: "key")
+    binding.text(ORIGIN)
+    binding.point_at("unix:/run/door", 2**20, ORIGIN)
+    text = binding.text("http://whatever-the-caller-says")
+    assert text == binding.text(ORIGIN)
+    value = json.loads(text)
+    assert (value["rpcBaseUrl"], value["maxGrpcMessageSizeInBytes"]) == ("unix:/run/door", 2**20)
+    assert value["baseUrl"] == BASE

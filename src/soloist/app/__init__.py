@@ -19,7 +19,7 @@ from starlette.routing import Mount, Route
 
 from soloist import __version__
 from soloist.app.addresses import is_loopback
-from soloist.app.grpc_door import GrpcOptions, check_options, new_executor, open_door
+from soloist.app.grpc_door import GrpcOptions, check_options, modern_app, new_executor, open_door
 from soloist.app.grpc_hub import tell_durability, unbounded
 from soloist.app.mixed import AppBounds, MixedExecutor, MixedFunctions
 from soloist.client import DEFAULT_MAX_PAYLOAD_BYTES, Client, Functions
@@ -60,6 +60,7 @@ from soloist.webapi import (
 from soloist.wire import Load
 
 if TYPE_CHECKING:
+    from soloist.app.modern import ModernApp
     from soloist.rpc.executor import RpcExecutor
     from soloist.rpc.server import GrpcDoor
 
@@ -260,15 +261,11 @@ async def _opened_host(
     opened.push_async_callback(workers.close)
     await workers.start()
     keys.on_rotation = lambda: workers.rebind(binding.text(origin))
-    catalogue = Catalogue(
-        workers.functions,
-        files.environment,
-        route_prefix=host_json.route_prefix,
-        skip_unsupported=options.skips_unsupported,
-    )
+    catalogue = _catalogue(options, files, workers)
     await keys.draw(store, clock, catalogue.http)
     others = None if options.grpc is None else new_executor(host_json.default_version)
-    engine = _engine(options, files, store, workers, catalogue, others, origin, opened)
+    modern = modern_app(workers, default_version=host_json.default_version)
+    engine = _engine(options, files, store, workers, catalogue, modern, others, origin, opened)
     client = _client(options, files, store, engine, catalogue, others)
     links = Links(task_hub=task_hub, connection=connection, system_key=keys.system_key)
     management = Management(client, links, max_body_bytes=options.max_payload_bytes)
@@ -277,6 +274,10 @@ async def _opened_host(
     web = _web(
         files, management, _authorise(keys, links), triggers, _health(client, catalogue, task_hub)
     )
+    if modern is not None:
+        opened.push_async_callback(modern.close)
+        max_message_bytes = 2 * options.max_payload_bytes
+        await modern.serve(client, clock, binding, origin, task_hub, max_message_bytes)
     opened.push_async_callback(engine.stop)
     await engine.start()
     door = None
@@ -299,6 +300,15 @@ async def _opened_host(
         web=web,
         door=door,
         opened=opened.pop_all(),
+    )
+
+
+def _catalogue(options: HostOptions, files: AppFiles, workers: WorkerPool) -> Catalogue:
+    return Catalogue(
+        workers.functions,
+        files.environment,
+        route_prefix=files.host_json.route_prefix,
+        skip_unsupported=options.skips_unsupported,
     )
 
 
@@ -325,6 +335,7 @@ def _engine(
     store: Store,
     workers: WorkerPool,
     catalogue: Catalogue,
+    modern: ModernApp | None,
     others: RpcExecutor | None,
     origin: str,
     opened: AsyncExitStack,
@@ -336,7 +347,12 @@ def _engine(
         max_payload_bytes=options.max_payload_bytes,
     )
     opened.push_async_callback(http.close)
-    app = AppExecutor(workers, http, timeout_seconds=host_json.function_timeout_seconds)
+    app = AppExecutor(
+        workers,
+        http,
+        timeout_seconds=host_json.function_timeout_seconds,
+        turns=None if modern is None else modern.turns,
+    )
     settings = _engine_settings(options, host_json)
     executor: Executor = app
     absence: Absence = nobody_is_absent

@@ -1,11 +1,13 @@
 """The gRPC door of a host: how it is to be opened, and the rules that hold for it.
 
-The room ``rpc`` is imported when somebody asks for the door, and not before: without the extra
+The room ``rpc`` is imported when something needs the protocol, and not before: without the extra
 ``soloist[grpc]`` everything else works.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,8 +17,10 @@ from soloist.app.addresses import is_loopback
 from soloist.errors import SettingsError
 
 if TYPE_CHECKING:
+    from soloist.app.modern import ModernApp
     from soloist.client import Client
     from soloist.contracts.clock import Clock
+    from soloist.functions.workers import WorkerPool
     from soloist.rpc.executor import RpcExecutor
     from soloist.rpc.server import GrpcDoor
 
@@ -76,16 +80,36 @@ def new_executor(default_version: str | None = None) -> RpcExecutor:
     Raises:
         SettingsError: the extra is not installed.
     """
-    try:
+    with _importing_for("The gRPC door"):
         from soloist.rpc.board import Board
         from soloist.rpc.executor import RpcExecutor
+    return RpcExecutor(Board(), default_version=default_version)
+
+
+def modern_app(workers: WorkerPool, *, default_version: str | None) -> ModernApp | None:
+    """Return what the loaded app needs if its SDK speaks the protocol, ``None`` if it does not.
+
+    Raises:
+        SettingsError: the extra is not installed.
+    """
+    if workers.loaded is None or not workers.loaded.is_modern:
+        return None
+    with _importing_for(f"An app on {workers.loaded.sdk}"):
+        from soloist.app.modern import ModernApp
+    return ModernApp(workers, default_version=default_version)
+
+
+@contextmanager
+def _importing_for(what: str) -> Iterator[None]:
+    """Say what the extra is needed for, if it turns out to be missing."""
+    try:
+        yield
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _PACKAGES:
             raise
         raise SettingsError(
-            f"The gRPC door needs the package '{error.name}': pip install 'soloist[grpc]'."
+            f"{what} needs the package '{error.name}' beside the host: pip install 'soloist[grpc]'."
         ) from error
-    return RpcExecutor(Board(), default_version=default_version)
 
 
 async def open_door(

@@ -42,12 +42,26 @@ class ClientBinding:
         self._hub_name = hub_name
         self._connection_name = connection_name
         self._rpc_base_url = rpc_base_url
+        self._max_message_bytes: int | None = None
+        self._only_origin: str | None = None
         self._system_key = system_key
         self._written_key: str | None = None
         self._texts: OrderedDict[str, str] = OrderedDict()
 
+    def point_at(self, rpc_address: str, max_message_bytes: int, origin: str) -> None:
+        """From now on, name the address of a gRPC door, and how large a message may be there.
+
+        Clients that speak gRPC put a caller's origin into links by themselves. They are kept for
+        each text that they are made from, so there is one, of ``origin``, whatever callers say.
+        """
+        self._rpc_base_url = rpc_address
+        self._max_message_bytes = max_message_bytes
+        self._only_origin = origin
+        self._texts.clear()
+
     def text(self, origin: str) -> str:
         """Return the binding for ``origin``, which is scheme and authority without a slash."""
+        origin = self._only_origin or origin
         system_key = self._system_key()
         if system_key != self._written_key:
             self._written_key = system_key
@@ -63,7 +77,7 @@ class ClientBinding:
 
     def _value(self, origin: str, code: str) -> dict[str, object]:
         base = f"{origin}{MANAGEMENT_PATH}"
-        return {
+        value: dict[str, object] = {
             "taskHubName": self._hub_name,
             "connectionName": None,
             "creationUrls": _creation_urls(base, code),
@@ -73,6 +87,9 @@ class ClientBinding:
             "rpcBaseUrl": self._rpc_base_url,
             "httpBaseUrl": None,
         }
+        if self._max_message_bytes is not None:
+            value["maxGrpcMessageSizeInBytes"] = self._max_message_bytes
+        return value
 
     def _management_urls(self, base: str) -> dict[str, str]:
         one = f"{base}/instances/{PLACEHOLDER_ID}"

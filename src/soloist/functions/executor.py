@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable
 from datetime import timedelta
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from soloist.contracts.executor import (
     ActivityCall,
@@ -27,23 +27,44 @@ _log = logger(__name__)
 T = TypeVar("T")
 
 
+class Turns(Protocol):
+    """Runs an app's orchestrators and entities; the methods are those of
+    ``contracts.executor.Executor``."""
+
+    async def run_episode(self, episode: Episode) -> EpisodeResult:
+        """Run one turn of an orchestrator."""
+
+    async def run_entity(self, batch: EntityBatch) -> EntityResult:
+        """Run operations of an entity."""
+
+    def forget(self, generation: int) -> None:
+        """Drop a session."""
+
+
 class AppExecutor:
     """``contracts.executor.Executor`` for a hosted app.
 
+    ``turns`` runs orchestrators and entities, by default the workers by our own replay.
     ``timeout_seconds`` is host.json's ``functionTimeout``; ``None`` sets no limit. A function that
     exceeds it has failed; its thread cannot be ended and stays busy until it returns.
     """
 
     def __init__(
-        self, workers: WorkerPool, http: DurableHttp, *, timeout_seconds: float | None
+        self,
+        workers: WorkerPool,
+        http: DurableHttp,
+        *,
+        timeout_seconds: float | None,
+        turns: Turns | None = None,
     ) -> None:
         self._workers = workers
+        self._turns = turns or workers
         self._http = http
         self._timeout_seconds = timeout_seconds
 
     async def run_episode(self, episode: Episode) -> EpisodeResult:
         """See ``contracts.executor``."""
-        return await self._workers.run_episode(episode)
+        return await self._turns.run_episode(episode)
 
     async def run_activity(self, call: ActivityCall) -> ActivityResult:
         """See ``contracts.executor``."""
@@ -54,7 +75,7 @@ class AppExecutor:
 
     async def run_entity(self, batch: EntityBatch) -> EntityResult:
         """See ``contracts.executor``."""
-        result = await self._in_time(self._workers.run_entity(batch))
+        result = await self._in_time(self._turns.run_entity(batch))
         if result is not None:
             return result
         failed = OperationResult(failure=self._too_slow(batch.name))
@@ -70,7 +91,7 @@ class AppExecutor:
 
     def forget(self, generation: int) -> None:
         """See ``contracts.executor``."""
-        self._workers.forget(generation)
+        self._turns.forget(generation)
 
     async def _in_time(self, work: Awaitable[T]) -> T | None:
         """Return what ``work`` comes to, ``None`` when it takes too long."""

@@ -27,6 +27,7 @@ from soloist.wire import (
     EntityDone,
     EpisodeDone,
     FunctionDescription,
+    HandleDone,
     HistoryMissing,
     HostMessage,
     HttpDone,
@@ -38,6 +39,7 @@ from soloist.wire import (
     RunActivity,
     RunEntity,
     RunEpisode,
+    RunHandle,
     RunHttp,
     RunTimer,
     SlowTurn,
@@ -48,9 +50,16 @@ from soloist.wire import (
 _log = logger(__name__)
 
 Answer = (
-    EpisodeDone | HistoryMissing | ActivityDone | EntityDone | TimerDone | HttpDone | HttpFailed
+    EpisodeDone
+    | HistoryMissing
+    | ActivityDone
+    | EntityDone
+    | HandleDone
+    | TimerDone
+    | HttpDone
+    | HttpFailed
 )
-Question = RunEpisode | RunActivity | RunEntity | RunTimer | RunHttp
+Question = RunEpisode | RunActivity | RunEntity | RunHandle | RunTimer | RunHttp
 
 _STOPPING = "The host is stopping."
 _LOOPING_DEATHS = 3

@@ -29,6 +29,7 @@ from soloist.wire import (
     EpisodeDone,
     Forget,
     FunctionDescription,
+    HandleDone,
     HistoryMissing,
     HttpDone,
     HttpFailed,
@@ -37,6 +38,7 @@ from soloist.wire import (
     RunActivity,
     RunEntity,
     RunEpisode,
+    RunHandle,
     RunHttp,
     RunTimer,
     TimerDone,
@@ -191,6 +193,19 @@ class WorkerPool:
         )
         if type(answer) is EntityDone:
             return answer.result
+        raise _mismatch(answer)
+
+    async def run_handle(self, trigger: str, name: str, body: str) -> HandleDone:
+        """Call the SDK's handle of a modern orchestrator or entity; see ``wire.RunHandle``.
+
+        Raises:
+            WorkerLost: the worker died; nothing is kept of it, and it may be run again.
+            AppError: the request cannot be written to a worker.
+        """
+        seat = await self._least_busy()
+        answer = await seat.ask(RunHandle(seat.next_call(), trigger, name, body))
+        if type(answer) is HandleDone:
+            return answer
         raise _mismatch(answer)
 
     async def run_timer(self, call: TimerCall) -> FailureDetails | None:

@@ -22,9 +22,10 @@ from typing import Any
 import msgspec
 
 from soloist.contracts.executor import WorkKind
-from soloist.errors import WorkerAbsent, WorkerLost
+from soloist.core.failures import FailureDetails
+from soloist.errors import WorkerAbsent
 from soloist.rpc.streams import Stream
-from soloist.rpc.work import Work
+from soloist.rpc.work import Work, WorkFailed
 from soloist.telemetry import logger
 
 _log = logger(__name__)
@@ -57,7 +58,7 @@ class TokenUnknown(Exception):
 
 
 class Board:
-    """The connected workers and the work that waits for them."""
+    """The connected workers and the work that waits for them: a ``work.Workplace``."""
 
     def __init__(self, limits: BoardLimits | None = None) -> None:
         self._limits = limits or BoardLimits()
@@ -96,7 +97,7 @@ class Board:
         """Offer work and return its answer.
 
         Raises:
-            WorkerLost: too many workers vanished with it.
+            WorkFailed: too many workers vanished with it.
             WorkerAbsent: the host is stopping, or nobody is left who takes it.
         """
         work.place = next(self._places)
@@ -138,7 +139,8 @@ class Board:
                 continue
             work.losses += 1
             if work.losses >= self._limits.max_losses:
-                _fail(work, WorkerLost(f"{work.losses} workers vanished while they worked on it."))
+                reason = f"{work.losses} workers vanished while they worked on it."
+                _fail(work, WorkFailed(FailureDetails(reason)))
                 continue
             self._orphans[token] = work
             if work.kind is WorkKind.ACTIVITY:

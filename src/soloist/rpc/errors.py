@@ -8,6 +8,11 @@ import grpc
 
 from soloist.errors import InstanceExists, Kind, SoloistError
 
+KIND_KEY = "soloist-kind"
+CONFLICT_KEY = "soloist-conflict-bin"
+"""Trailing metadata: an error's kind; and the id of the instance that a start ran into, in UTF-8.
+By these an app's worker knows a refusal of its host's where it escapes a function."""
+
 CODES = {
     Kind.INVALID: grpc.StatusCode.INVALID_ARGUMENT,
     Kind.TOO_LARGE: grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -27,12 +32,20 @@ _MAX_TEXT = 2_000
 
 async def refuse(context: Any, error: SoloistError) -> NoReturn:
     """End a call with the status of an error."""
-    await end(context, CODES[error.kind], telling(error))
+    facts: tuple[tuple[str, str | bytes], ...] = ((KIND_KEY, error.kind.value),)
+    if isinstance(error, InstanceExists):
+        facts += ((CONFLICT_KEY, error.instance_id.encode("utf-8", "replace")),)
+    await end(context, CODES[error.kind], telling(error), facts)
 
 
-async def end(context: Any, code: grpc.StatusCode, text: str) -> NoReturn:
-    """End a call with a status."""
-    await context.abort(code, text[:_MAX_TEXT])
+async def end(
+    context: Any,
+    code: grpc.StatusCode,
+    text: str,
+    facts: tuple[tuple[str, str | bytes], ...] = (),
+) -> NoReturn:
+    """End a call with a status; ``facts`` are for programs to read."""
+    await context.abort(code, text[:_MAX_TEXT], facts)
     raise AssertionError("abort does not return")
 
 

@@ -1,8 +1,9 @@
-"""The executor of the gRPC door: what the engine asks goes to the connected workers.
+"""Executors of the protocol: what the engine asks becomes work in the protocol's words.
 
-Workers of the protocol keep nothing between two turns: each is given the whole history. So that it
-need not be read and translated for each, the host keeps the history of its hot sessions in the
-protocol's words, adding what each turn makes of it.
+The work is done somewhere: by workers that connect to the gRPC door, or by an app whose SDK speaks
+the protocol. Neither keeps anything between two turns: each turn is given the whole history. So
+that it need not be read and translated for each, the host keeps the history of its hot sessions in
+the protocol's words, adding what each turn makes of it.
 """
 
 from __future__ import annotations
@@ -29,13 +30,13 @@ from soloist.core.actions import Action, CompleteExecution, ContinueAsNew, Episo
 from soloist.core.events import ExecutionStarted
 from soloist.core.failures import FailureDetails
 from soloist.core.messages import Execution, event_of
-from soloist.errors import InvalidRequest, WorkerAbsent, WorkerLost
+from soloist.errors import InvalidRequest, WorkerLost
 from soloist.rpc.actions import core_actions
 from soloist.rpc.board import Board
 from soloist.rpc.entities import batch_message, result_of
 from soloist.rpc.histories import HistoryWriter
 from soloist.rpc.protobuf import failure_of, tags_of, text, text_in, trace_context
-from soloist.rpc.work import Work
+from soloist.rpc.work import Work, WorkFailed, Workplace
 
 STREAMED_HISTORY_BYTES = 1024 * 1024
 """A longer past is not sent with the work to workers that can fetch it."""
@@ -65,11 +66,11 @@ class _Past:
         return self._size_bytes
 
 
-class RpcExecutor:
-    """``contracts.executor.Executor`` over the connected workers."""
+class ProtocolExecutor:
+    """``contracts.executor.Executor`` over a place where work is done."""
 
-    def __init__(self, board: Board, *, default_version: str | None = None) -> None:
-        self.board = board
+    def __init__(self, place: Workplace, *, default_version: str | None = None) -> None:
+        self._place = place
         self._default_version = default_version
         self._pasts: dict[int, _Past] = {}
         self._in_turn: dict[str, _Past] = {}
@@ -84,19 +85,19 @@ class RpcExecutor:
         work = self._turn(episode, past, events)
         self._in_turn[episode.instance_id] = past
         try:
-            answer: pb.OrchestratorResponse = await self.board.done(work)
-        except WorkerAbsent:
+            answer: pb.OrchestratorResponse = await self._place.done(work)
+        except WorkerLost:
             self._pasts.pop(episode.generation, None)
             raise
-        except WorkerLost as error:
+        except WorkFailed as error:
             self._pasts.pop(episode.generation, None)
-            return _ended(f"The turn could not be finished: {error}")
+            return _ended(_unfinished(error.details))
         finally:
             self._in_turn.pop(episode.instance_id, None)
         try:
             actions = core_actions(answer.actions)
         except InvalidRequest as error:
-            return _ended(str(error))
+            return _ended(FailureDetails(str(error)))
         past.events += events
         past.events += self._recorded(episode, past, actions)
         past.home = work.home
@@ -184,11 +185,9 @@ class RpcExecutor:
 
         work = Work(WorkKind.ACTIVITY, call.name, version, call.instance_id, write)
         try:
-            answer: pb.ActivityResponse = await self.board.done(work)
-        except WorkerAbsent:
-            raise
-        except WorkerLost as error:
-            return ActivityResult(failure=FailureDetails(str(error)))
+            answer: pb.ActivityResponse = await self._place.done(work)
+        except WorkFailed as error:
+            return ActivityResult(failure=error.details)
         if answer.HasField("failureDetails"):
             return ActivityResult(failure=failure_of(answer.failureDetails))
         return ActivityResult(text_in(answer, "result"))
@@ -220,21 +219,27 @@ class RpcExecutor:
 
         work = Work(WorkKind.ENTITY, batch.name, None, f"@{batch.name}@{batch.key}", write)
         try:
-            answer: pb.EntityBatchResult = await self.board.done(work)
-        except WorkerAbsent:
-            raise
-        except WorkerLost as error:
-            failed = OperationResult(failure=FailureDetails(str(error)))
+            answer: pb.EntityBatchResult = await self._place.done(work)
+        except WorkFailed as error:
+            failed = OperationResult(failure=error.details)
             return EntityResult(results=(failed,) * len(batch.operations), state=batch.state)
         return result_of(answer, batch)
 
     async def run_timer(self, call: TimerCall) -> FailureDetails | None:
         """Timer triggers are an app's; workers of the protocol have none."""
-        return FailureDetails(f"No worker of the gRPC door runs timer triggers: {call.function}.")
+        return FailureDetails(f"The protocol has no timer triggers: {call.function}.")
 
     def forget(self, generation: int) -> None:
         """See ``contracts.executor``."""
         self._pasts.pop(generation, None)
+
+
+class RpcExecutor(ProtocolExecutor):
+    """``contracts.executor.Executor`` over the connected workers."""
+
+    def __init__(self, board: Board, *, default_version: str | None = None) -> None:
+        super().__init__(board, default_version=default_version)
+        self.board = board
 
     def absence(
         self, kind: WorkKind, name: str, version: str | None
@@ -243,6 +248,11 @@ class RpcExecutor:
         return self.board.absence(kind, name, version)
 
 
-def _ended(reason: str) -> EpisodeResult:
-    failure = FailureDetails(reason)
+def _unfinished(details: FailureDetails) -> FailureDetails:
+    return msgspec.structs.replace(
+        details, message=f"The turn could not be finished: {details.message}"
+    )
+
+
+def _ended(failure: FailureDetails) -> EpisodeResult:
     return EpisodeResult((CompleteExecution(failure=failure, abandons_open_work=True),))

@@ -52,7 +52,7 @@ class ManagementCalls:
     """The half of the service that clients use."""
 
     def __init__(
-        self, client: Client, clock: Clock, executor: RpcExecutor, *, task_hub: str
+        self, client: Client, clock: Clock, executor: RpcExecutor | None, *, task_hub: str
     ) -> None:
         self._client = client
         self._clock = clock
@@ -234,7 +234,7 @@ class ManagementCalls:
     ) -> AsyncIterator[pb.HistoryChunk]:
         """Send the history of an instance, or the past of a turn to the worker that takes it."""
         past = None
-        if request.forWorkItemProcessing:
+        if request.forWorkItemProcessing and self._executor is not None:
             past = self._executor.past_events(request.instanceId)
         if past is None:
             record = await self._client.status(request.instanceId)

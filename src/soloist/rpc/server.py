@@ -27,10 +27,14 @@ _MIN_PING_MS = 5_000
 
 class DoorSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Where to listen and how. Certificate and key are PEM files; ``token`` is what callers must
-    present. ``max_message_bytes`` bounds what is received in one message."""
+    present. ``max_message_bytes`` bounds what is received in one message.
+
+    ``path`` is a socket in the file system, to be listened on instead of an address.
+    """
 
     host: str
     port: int
+    path: Path | None = None
     tls_cert: Path | None = None
     tls_key: Path | None = None
     token: str | None = None
@@ -39,22 +43,30 @@ class DoorSettings(msgspec.Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         return f"DoorSettings({self.host}:{self.port}, tls={self.tls_cert is not None})"
 
+    def address(self, port: int) -> str:
+        """Return what gRPC calls this place, given the port that the system chose."""
+        if self.path is not None:
+            return f"unix:{self.path}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{port}"
+
 
 class GrpcDoor:
-    """The protocol's service on an address."""
+    """The protocol's service on an address. Without an ``executor`` it is for clients only: no
+    worker can connect."""
 
     def __init__(
         self,
         settings: DoorSettings,
         client: Client,
         clock: Clock,
-        executor: RpcExecutor,
+        executor: RpcExecutor | None,
         *,
         task_hub: str,
     ) -> None:
         self._settings = settings
         self._executor = executor
-        self._workers = WorkerCalls(executor.board)
+        self._workers = None if executor is None else WorkerCalls(executor.board)
         self._health = Health(frozenset({DESCRIPTOR.full_name}))
         self._server = grpc.aio.server(options=_options(settings))
         management = ManagementCalls(client, clock, executor, task_hub=task_hub)
@@ -65,6 +77,11 @@ class GrpcDoor:
         )
         self.port = 0
 
+    @property
+    def address(self) -> str:
+        """Where clients reach it."""
+        return self._settings.address(self.port)
+
     async def open(self) -> None:
         """Begin to serve; ``port`` is where.
 
@@ -72,8 +89,7 @@ class GrpcDoor:
             SettingsError: the address is taken or is not ours, or a file cannot be used.
         """
         settings = self._settings
-        host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        address = f"{host}:{settings.port}"
+        address = settings.address(settings.port)
         try:
             if settings.tls_cert is not None and settings.tls_key is not None:
                 credentials = _credentials(settings.tls_cert, settings.tls_key)
@@ -90,12 +106,14 @@ class GrpcDoor:
     def drain(self) -> None:
         """Begin no more activities with workers; those that run may end."""
         self._health.over()
-        self._executor.board.drain()
+        if self._executor is not None:
+            self._executor.board.drain()
 
     async def close(self, grace_seconds: float = 1.0) -> None:
         """End the workers' streams and stop serving."""
         self._health.over()
-        self._workers.close()
+        if self._workers is not None:
+            self._workers.close()
         await self._server.stop(grace_seconds)
 
 
@@ -125,6 +143,11 @@ def _credentials(cert: Path, key: Path) -> Any:
 
 
 def _cannot_listen(settings: DoorSettings) -> str:
+    if settings.path is not None:
+        return (
+            f"Cannot listen for gRPC on the socket {settings.path}: its path may be too long. Set"
+            " TMPDIR to a shorter one."
+        )
     return (
         f"Cannot listen for gRPC on {settings.host} port {settings.port}: it is taken, or is no"
         " address of this machine, or the certificate and its key do not fit. Choose another with"

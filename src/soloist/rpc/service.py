@@ -77,8 +77,8 @@ class Guard:
             )
 
 
-def service_handler(management: ManagementCalls, workers: WorkerCalls, guard: Guard) -> Any:
-    """Return what a server adds to serve the protocol."""
+def service_handler(management: ManagementCalls, workers: WorkerCalls | None, guard: Guard) -> Any:
+    """Return what a server adds to serve the protocol; without ``workers`` to clients only."""
     handlers = {}
     for method in DESCRIPTOR.methods:
         call = getattr(management, method.name, None) or getattr(workers, method.name, None)

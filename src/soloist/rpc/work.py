@@ -1,14 +1,24 @@
-"""Work: one piece that a worker somewhere is to do, from the engine's asking to the answer."""
+"""Work: one piece that a worker somewhere is to do, from the engine's asking to the answer; and
+the seam to whoever has it done."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from durabletask.internal import orchestrator_service_pb2 as pb
 
 from soloist.contracts.executor import WorkKind
+from soloist.core.failures import FailureDetails
+
+
+class WorkFailed(Exception):
+    """Work came to nothing, and would come to nothing again."""
+
+    def __init__(self, details: FailureDetails) -> None:
+        super().__init__(details.message)
+        self.details = details
 
 
 class Want:
@@ -86,3 +96,16 @@ class Work:
     def is_settled(self) -> bool:
         """Whether nobody waits for an answer any more."""
         return self.answer.done()
+
+
+class Workplace(Protocol):
+    """Where work is done: by workers that connect, or by those of an app."""
+
+    async def done(self, work: Work) -> Any:
+        """Have work done and return its answer, a message of the protocol.
+
+        Raises:
+            WorkFailed: nobody will do it.
+            WorkerLost: who did it is gone; it may be done again.
+            WorkerAbsent: nobody is there to do it; the same, and nothing has been done.
+        """
