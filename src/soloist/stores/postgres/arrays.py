@@ -14,7 +14,6 @@ from psycopg.adapt import Dumper
 from psycopg.pq import Format
 
 _BOOL, _BIGINT, _TEXT = 16, 20, 25
-_BOOLS, _BIGINTS, _TEXTS = 1000, 1016, 1009
 _NULL = pack(">i", -1)
 _LENGTHS = tuple(pack(">i", length) for length in range(1024))
 _FALSE, _TRUE = pack(">i?", 1, False), pack(">i?", 1, True)
@@ -24,48 +23,14 @@ class Bigints:
     """An array of ``bigint``."""
 
     __slots__ = ("values",)
+    oid = 1016
 
     def __init__(self, values: Sequence[int | None]) -> None:
         self.values = values
 
-
-class Texts:
-    """An array of ``text``."""
-
-    __slots__ = ("values",)
-
-    def __init__(self, values: Sequence[str | None]) -> None:
-        self.values = values
-
-
-class Bools:
-    """An array of ``boolean``."""
-
-    __slots__ = ("values",)
-
-    def __init__(self, values: Sequence[bool]) -> None:
-        self.values = values
-
-
-def understand_arrays(connection: AdaptContext) -> None:
-    """Let a connection take these arrays as values."""
-    for kind, dumper in ((Bigints, _BigintsDumper), (Texts, _TextsDumper), (Bools, _BoolsDumper)):
-        connection.adapters.register_dumper(kind, dumper)
-
-
-def _header(element: int, count: int) -> bytes:
-    """One dimension that begins at 1, or none when it is empty; NULLs may occur."""
-    if not count:
-        return pack(">iii", 0, 0, element)
-    return pack(">iiiii", 1, 1, element, count, 1)
-
-
-class _BigintsDumper(Dumper):
-    format = Format.BINARY
-    oid = _BIGINTS
-
-    def dump(self, obj: Bigints) -> bytes:
-        values = obj.values
+    def dump(self) -> bytes:
+        """Return the binary form."""
+        values = self.values
         if None in values:
             parts = (_NULL if each is None else pack(">iq", 8, each) for each in values)
             return _header(_BIGINT, len(values)) + b"".join(parts)
@@ -75,13 +40,19 @@ class _BigintsDumper(Dumper):
         return _header(_BIGINT, len(values)) + pack(">" + "iq" * len(values), *flat)
 
 
-class _TextsDumper(Dumper):
-    format = Format.BINARY
-    oid = _TEXTS
+class Texts:
+    """An array of ``text``."""
 
-    def dump(self, obj: Texts) -> bytes:
-        parts = [_header(_TEXT, len(obj.values))]
-        for each in obj.values:
+    __slots__ = ("values",)
+    oid = 1009
+
+    def __init__(self, values: Sequence[str | None]) -> None:
+        self.values = values
+
+    def dump(self) -> bytes:
+        """Return the binary form."""
+        parts = [_header(_TEXT, len(self.values))]
+        for each in self.values:
             if each is None:
                 parts.append(_NULL)
                 continue
@@ -92,10 +63,49 @@ class _TextsDumper(Dumper):
         return b"".join(parts)
 
 
-class _BoolsDumper(Dumper):
-    format = Format.BINARY
-    oid = _BOOLS
+class Bools:
+    """An array of ``boolean``."""
 
-    def dump(self, obj: Bools) -> bytes:
-        parts = (_TRUE if each else _FALSE for each in obj.values)
-        return _header(_BOOL, len(obj.values)) + b"".join(parts)
+    __slots__ = ("values",)
+    oid = 1000
+
+    def __init__(self, values: Sequence[bool]) -> None:
+        self.values = values
+
+    def dump(self) -> bytes:
+        """Return the binary form."""
+        parts = (_TRUE if each else _FALSE for each in self.values)
+        return _header(_BOOL, len(self.values)) + b"".join(parts)
+
+
+def understand_arrays(connection: AdaptContext) -> None:
+    """Let psycopg take these arrays as values."""
+    for dumper in (_BigintsDumper, _TextsDumper, _BoolsDumper):
+        connection.adapters.register_dumper(dumper.kind, dumper)
+
+
+def _header(element: int, count: int) -> bytes:
+    """One dimension that begins at 1, or none when it is empty; NULLs may occur."""
+    if not count:
+        return pack(">iii", 0, 0, element)
+    return pack(">iiiii", 1, 1, element, count, 1)
+
+
+class _ArrayDumper(Dumper):
+    kind: type[Bigints | Texts | Bools]
+    format = Format.BINARY
+
+    def dump(self, obj: Bigints | Texts | Bools) -> bytes:
+        return obj.dump()
+
+
+class _BigintsDumper(_ArrayDumper):
+    kind, oid = Bigints, Bigints.oid
+
+
+class _TextsDumper(_ArrayDumper):
+    kind, oid = Texts, Texts.oid
+
+
+class _BoolsDumper(_ArrayDumper):
+    kind, oid = Bools, Bools.oid

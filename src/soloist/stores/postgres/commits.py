@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
-from psycopg import AsyncCursor
 
 from soloist.core.events import CODEC_VERSION, EventRaised, encode_events
 from soloist.core.instances import CommitReceipt
@@ -27,7 +26,7 @@ from soloist.core.status import RuntimeStatus
 from soloist.failpoints import reach
 from soloist.stores.postgres import inboxes
 from soloist.stores.postgres.arrays import Bigints, Bools, Texts
-from soloist.stores.postgres.connection import Connection
+from soloist.stores.postgres.batch import Answer, Batch
 from soloist.stores.postgres.moved import Moved
 from soloist.stores.postgres.payloads import to_column
 from soloist.stores.postgres.starts import start_child
@@ -118,13 +117,11 @@ def _payload_bytes(message: Outgoing) -> int:
     return 0
 
 
-async def step_all(
-    connection: Connection, steps: Sequence[EncodedOutcome]
-) -> AsyncCursor[tuple[int]]:
-    """Send the plain steps, inside a pipeline; the answer names the generations that stepped."""
+def step_all(batch: Batch, steps: Sequence[EncodedOutcome]) -> Answer:
+    """Add the plain steps; the answer names the generations that stepped."""
     outcomes = [step.outcome for step in steps]
     used = [(each.generation, number) for each in outcomes for number in each.consumed]
-    return await connection.execute(
+    return batch.add(
         _STEPS,
         (
             Bigints([each.generation for each in outcomes]),

@@ -12,7 +12,7 @@ from typing import Any
 
 from soloist.core.events import CODEC_VERSION
 from soloist.stores.postgres.arrays import Bigints, Bools, Texts
-from soloist.stores.postgres.connection import Connection
+from soloist.stores.postgres.batch import Batch
 from soloist.stores.postgres.payloads import to_column
 from soloist.stores.postgres.view import Row, View
 from soloist.stores.rows import parent_columns
@@ -86,20 +86,20 @@ _INSERT_INBOX = (
 _ARRAYS: Mapping[str, Callable[[Sequence[Any]], Any]] = {"b": Bigints, "t": Texts, "x": Bools}
 
 
-async def flush(connection: Connection, view: View) -> None:
-    """Send the statements that write the view, inside a pipeline."""
+def flush(batch: Batch, view: View) -> None:
+    """Add the statements that write the view."""
     kept = [row for row in view.all_rows if not row.is_removed]
-    await _remove(connection, view.all_rows, kept)
-    await _insert(connection, view.hub_id, [row for row in kept if row.is_new])
-    await _update(connection, [row for row in kept if not row.is_new])
-    await _many(
-        connection,
+    _remove(batch, view.all_rows, kept)
+    _insert(batch, view.hub_id, [row for row in kept if row.is_new])
+    _update(batch, [row for row in kept if not row.is_new])
+    _many(
+        batch,
         _INSERT_HISTORY,
         "bbt",
         [(row.generation, sequence, text) for row in kept for sequence, text in row.appended],
     )
-    await _many(
-        connection,
+    _many(
+        batch,
         _INSERT_INBOX,
         "bbxbt",
         [
@@ -111,17 +111,17 @@ async def flush(connection: Connection, view: View) -> None:
     )
 
 
-async def _remove(connection: Connection, rows: Iterable[Row], kept: list[Row]) -> None:
+def _remove(batch: Batch, rows: Iterable[Row], kept: list[Row]) -> None:
     removed = [row.generation for row in rows if row.is_removed and not row.is_new]
     if removed:
         for statement in _DELETE_ALL:
-            await connection.execute(statement, (Bigints(removed),))
+            batch.add(statement, (Bigints(removed),))
     old = [row for row in kept if not row.is_new]
     emptied = [row.generation for row in old if row.uses_all]
     if emptied:
-        await connection.execute(_DELETE_INBOXES, (Bigints(emptied),))
-    await _many(
-        connection,
+        batch.add(_DELETE_INBOXES, (Bigints(emptied),))
+    _many(
+        batch,
         _DELETE_MESSAGES,
         "bb",
         [
@@ -132,13 +132,13 @@ async def _remove(connection: Connection, rows: Iterable[Row], kept: list[Row]) 
         ],
     )
     cuts = [(row.generation, row.cut_from) for row in old if row.cut_from is not None]
-    await _many(connection, _CUT_HISTORIES, "bb", cuts)
+    _many(batch, _CUT_HISTORIES, "bb", cuts)
 
 
-async def _insert(connection: Connection, hub_id: int, rows: list[Row]) -> None:
+def _insert(batch: Batch, hub_id: int, rows: list[Row]) -> None:
     rows.sort(key=lambda row: row.instance_id)
-    await _many(
-        connection,
+    _many(
+        batch,
         _INSERT.format(hub_id=hub_id),
         _INSERT_COLUMNS,
         [
@@ -168,21 +168,21 @@ async def _insert(connection: Connection, hub_id: int, rows: list[Row]) -> None:
     )
 
 
-async def _update(connection: Connection, rows: list[Row]) -> None:
-    await _many(
-        connection,
+def _update(batch: Batch, rows: list[Row]) -> None:
+    _many(
+        batch,
         _UPDATE_INPUTS,
         "btt",
         [(row.generation, to_column(row.input), row.version) for row in rows if row.has_new_input],
     )
-    await _many(
-        connection,
+    _many(
+        batch,
         _UPDATE_PLACES,
         "bbbbbx",
         [_place(row) for row in rows if row.is_changed and not row.steps],
     )
-    await _many(
-        connection,
+    _many(
+        batch,
         _UPDATE_STEPS,
         "bbbbbxttbbttt",
         [
@@ -206,12 +206,10 @@ def _place(row: Row) -> tuple[Any, ...]:
     return (row.generation, row.owner, row.epoch, row.due_at, row.last_message_id, row.mail)
 
 
-async def _many(
-    connection: Connection, statement: str, kinds: str, rows: Sequence[tuple[Any, ...]]
-) -> None:
-    """Run a statement over rows, turned into one array for each column of these ``kinds``."""
+def _many(batch: Batch, statement: str, kinds: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Add a statement over rows, turned into one array for each column of these ``kinds``."""
     if rows:
         columns = zip(*rows, strict=True)
-        await connection.execute(
+        batch.add(
             statement, [_ARRAYS[kind](column) for kind, column in zip(kinds, columns, strict=True)]
         )

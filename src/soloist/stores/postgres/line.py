@@ -6,6 +6,7 @@ import asyncio
 
 import psycopg
 
+from soloist.stores.postgres.batch import Speaker
 from soloist.stores.postgres.connection import Address, Connection, close, connect
 
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.05, 1.0
@@ -18,6 +19,7 @@ class Line:
     def __init__(self, address: Address) -> None:
         self._address = address
         self._connection: Connection | None = None
+        self._speaker: Speaker | None = None
         self._pause_seconds = _FIRST_PAUSE_SECONDS
         self._next_try_at = 0.0
         self._last_error: psycopg.Error | None = None
@@ -49,6 +51,13 @@ class Line:
         self._pause_seconds = _FIRST_PAUSE_SECONDS
         return self._connection
 
+    async def speaker(self) -> Speaker:
+        """Return who speaks in batches over the connection, likewise."""
+        connection = await self.connection()
+        if self._speaker is None or self._speaker.connection is not connection:
+            self._speaker = Speaker(connection, prepares=not self._address.is_pooled)
+        return self._speaker
+
     async def pause(self) -> None:
         """Wait until it is worth while to try again."""
         await asyncio.sleep(self._pause_seconds)
@@ -56,6 +65,7 @@ class Line:
     async def drop(self) -> None:
         """Give the connection up."""
         connection, self._connection = self._connection, None
+        self._speaker = None
         if connection is not None:
             await close(connection)
 

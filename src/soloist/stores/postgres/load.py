@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from psycopg import AsyncCursor
-
 from soloist.core.status import RuntimeStatus
 from soloist.stores.postgres.arrays import Bigints, Texts
-from soloist.stores.postgres.connection import Connection, limits
+from soloist.stores.postgres.batch import Answer, Batch, Value
+from soloist.stores.postgres.connection import limits
 from soloist.stores.postgres.payloads import from_column
 from soloist.stores.postgres.view import Loaded, Row, View
 from soloist.stores.postgres.wanted import Wanted
@@ -67,8 +66,8 @@ _HISTORIES = (
 _FACTS = (
     "WITH h AS (SELECT host_id, expires_at FROM soloist.hosts WHERE host_id = ANY(%(hosts)s)"
     " AND hub_id = %(hub_id)s ORDER BY host_id FOR KEY SHARE)"
-    " SELECT CASE WHEN %(purges)s THEN pg_advisory_xact_lock(%(drawing)s, %(hub_id)s)"
-    " WHEN %(drawn)s > 0 THEN pg_advisory_xact_lock_shared(%(drawing)s, %(hub_id)s) END,"
+    " SELECT CASE WHEN %(purges)s THEN pg_advisory_xact_lock(%(drawing)s::int, %(hub_id)s::int)"
+    " WHEN %(drawn)s > 0 THEN pg_advisory_xact_lock_shared(%(drawing)s::int, %(hub_id)s::int) END,"
     " {time}, pg_current_xact_id()::text,"
     " ARRAY(SELECT host_id FROM h WHERE expires_at > {time})"
 )
@@ -77,21 +76,24 @@ _DRAWING_KEY = 0x501016
 
 
 class Loader:
-    """Loads what groups of one hub want. ``time`` is the SQL expression of the current time."""
+    """Loads what groups of one hub want. ``time`` is the SQL expression of the current time.
+
+    ``opening`` are the statements that begin a transaction.
+    """
 
     def __init__(self, hub_id: int, time: str, is_pooled: bool) -> None:
         self._hub_id = hub_id
-        self._opening = ("BEGIN", *limits("SET LOCAL")) if is_pooled else ("BEGIN",)
+        self.opening = ("BEGIN", *limits("SET LOCAL")) if is_pooled else ("BEGIN",)
         self._facts = _FACTS.format(time=time)
 
-    async def begin(self, connection: Connection) -> None:
-        """Begin a transaction; inside a pipeline it costs no round trip."""
-        for statement in self._opening:
-            await connection.execute(statement)
+    def begin(self, batch: Batch) -> None:
+        """Begin a transaction."""
+        for statement in self.opening:
+            batch.add(statement)
 
-    async def lock(self, connection: Connection, generations: list[int]) -> None:
+    def lock(self, batch: Batch, generations: list[int]) -> None:
         """Lock the executions of some generations, and nothing else."""
-        await connection.execute(_LOCK, (Bigints(generations),))
+        batch.add(_LOCK, (Bigints(generations),))
 
     def ask(self, wanted: Wanted, also: list[int]) -> Request:
         """Return what will be asked for ``wanted``; ``also`` is locked and not read."""
@@ -99,14 +101,14 @@ class Loader:
 
 
 class Request:
-    """The statements of one load, sent inside a pipeline by :meth:`lock` and :meth:`read`, and
-    their answers, taken together by :meth:`loaded` when the pipeline is done."""
+    """The statements of one load, added to a batch by :meth:`lock` and :meth:`read`, and their
+    answers, taken together by :meth:`loaded` when the batch has run."""
 
     def __init__(self, hub_id: int, facts: str, wanted: Wanted, also: list[int]) -> None:
         self._facts = facts
         self._wanted = wanted
         self._also = also
-        self._values = {
+        self._values: dict[str, Value] = {
             "hub_id": hub_id,
             "ids": Texts(sorted(wanted.ids)),
             "generations": Bigints(sorted(wanted.generations)),
@@ -121,35 +123,33 @@ class Request:
             "drawing": _DRAWING_KEY,
             "drawn": wanted.generations_drawn,
         }
-        self._answers: dict[str, AsyncCursor[tuple[Any, ...]]] = {}
+        self._answers: dict[str, Answer] = {}
 
-    async def lock(self, connection: Connection) -> None:
+    def lock(self, batch: Batch) -> None:
         """Lock what is named, in the order in which everybody does."""
-        self._answers["facts"] = await connection.execute(self._facts, self._values)
+        self._answers["facts"] = batch.add(self._facts, self._values)
         named = Bigints([*self._wanted.generations, *self._also])
-        self._answers["locked"] = await connection.execute(
-            _LOCK_NAMED, {**self._values, "generations": named}
-        )
+        self._answers["locked"] = batch.add(_LOCK_NAMED, {**self._values, "generations": named})
 
-    async def read(self, connection: Connection) -> None:
+    def read(self, batch: Batch) -> None:
         """Read what was locked."""
-        self._answers["rows"] = await connection.execute(_ROWS, self._values)
+        self._answers["rows"] = batch.add(_ROWS, self._values)
         if self._wanted.generations_drawn:
-            self._answers["drawn"] = await connection.execute(_DRAW, self._values)
+            self._answers["drawn"] = batch.add(_DRAW, self._values)
         if self._wanted.histories:
-            self._answers["histories"] = await connection.execute(_HISTORIES, self._values)
+            self._answers["histories"] = batch.add(_HISTORIES, self._values)
 
-    async def loaded(self) -> Loaded | None:
+    def loaded(self) -> Loaded | None:
         """Return what was read, ``None`` when a row appeared after the locks were given."""
-        locked = {row[0] for row in await self._answers["locked"].fetchall()}
-        rows = await self._answers["rows"].fetchall()
+        locked = {row[0] for row in self._rows_of("locked")}
+        rows = self._rows_of("rows")
         if any(row[0] not in locked for row in rows):
             return None
-        facts = (await self._answers["facts"].fetchall())[0]
+        (facts,) = self._rows_of("facts")
         return Loaded(
             now=facts[1],
             transaction_id=facts[2],
-            generations=tuple(row[0] for row in await self._all("drawn")),
+            generations=tuple(row[0] for row in self._rows_of("drawn")),
             live_hosts=frozenset(facts[3]),
             rows=tuple(rows),
             ending=frozenset(row[0] for row in rows if row[_IS_ENDING]),
@@ -158,16 +158,16 @@ class Request:
                 for row in rows
                 if row[_MESSAGE_IDS] is not None
             },
-            histories=await self._histories(),
+            histories=self._histories(),
         )
 
-    async def _all(self, name: str) -> list[tuple[Any, ...]]:
+    def _rows_of(self, name: str) -> list[tuple[Any, ...]]:
         answer = self._answers.get(name)
-        return [] if answer is None else await answer.fetchall()
+        return [] if answer is None else answer.rows
 
-    async def _histories(self) -> dict[int, list[str]]:
+    def _histories(self) -> dict[int, list[str]]:
         found: dict[int, list[str]] = {each: [] for each in self._wanted.histories}
-        for generation, events in await self._all("histories"):
+        for generation, events in self._rows_of("histories"):
             found[generation].append(events)
         return found
 

@@ -12,6 +12,8 @@ from contextlib import suppress
 
 import psycopg
 
+from soloist.stores.postgres.arrays import Texts
+from soloist.stores.postgres.batch import Batch
 from soloist.stores.postgres.connection import Address, Connection, close, connect
 from soloist.stores.postgres.view import View
 
@@ -26,15 +28,14 @@ def channel_of(hub_id: int) -> str:
     return f"soloist_{hub_id}"
 
 
-async def send_news(connection: Connection, view: View) -> None:
-    """Tell the others what the transaction leaves for them, inside a pipeline."""
+def send_news(batch: Batch, view: View) -> None:
+    """Tell the others what the transaction leaves for them."""
     news = [str(host_id) for host_id in sorted(view.mailed)]
     if view.leaves_work:
         news.append(WORK)
     if news:
-        await connection.execute(
-            "SELECT pg_notify(%s, n) FROM unnest(%s::text[]) AS n",
-            (channel_of(view.hub_id), news),
+        batch.add(
+            "SELECT pg_notify(%s, n) FROM unnest(%s) AS n", (channel_of(view.hub_id), Texts(news))
         )
 
 

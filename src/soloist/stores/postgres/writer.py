@@ -24,6 +24,7 @@ from psycopg import errors
 from soloist.core.instances import CommitReceipt
 from soloist.errors import InvalidRequest, Overloaded, SoloistError, StoreUnavailable
 from soloist.failpoints import reach
+from soloist.stores.postgres.batch import Answer, Batch, Speaker
 from soloist.stores.postgres.commits import NOTHING_MOVED, EncodedOutcome, step_all
 from soloist.stores.postgres.connection import (
     ANSWER_SECONDS,
@@ -259,19 +260,19 @@ class Writer:
         attempts = 0
         while attempts < MAX_ATTEMPTS:
             attempts += 1
-            connection = await self._line.connection()
+            speaker = await self._line.speaker()
             try:
                 reach("commit.before")
-                await in_time(self._attempt(connection, group, wanted), ANSWER_SECONDS)
+                await in_time(self._attempt(speaker, group, wanted), ANSWER_SECONDS)
             except Missing as missing:
                 missing.widen(wanted)
                 attempts -= 1  # it has an end of its own: each time more is wanted
-                await self._roll_back(connection)
+                await self._roll_back(speaker)
             except (_Again, *_LOST_RACE):
-                await self._roll_back(connection)
+                await self._roll_back(speaker)
             except psycopg.Error as error:
-                if isinstance(error, NOT_STORABLE) or not is_lost(connection, error):
-                    await self._roll_back(connection)
+                if isinstance(error, NOT_STORABLE) or not is_lost(speaker.connection, error):
+                    await self._roll_back(speaker)
                     raise
                 await self._line.drop()
                 if self._is_committing:
@@ -280,7 +281,7 @@ class Writer:
                     raise
                 is_fresh = True  # it had gone away long before; nothing was sent that counts
             except BaseException:
-                await self._roll_back(connection)
+                await self._roll_back(speaker)
                 raise
             else:
                 reach("commit.durable")
@@ -289,81 +290,79 @@ class Writer:
             f"{MAX_ATTEMPTS} times others changed the same instances first. Try again."
         )
 
-    async def _attempt(
-        self, connection: Connection, group: list[Operation], wanted: Wanted
-    ) -> None:
+    async def _attempt(self, speaker: Speaker, group: list[Operation], wanted: Wanted) -> None:
         self._is_committing = False
         self._transaction_id = None
         first = group[0]
         if isinstance(first, Solo):
-            await self._alone(connection, first)
+            await self._alone(speaker.connection, first)
             return
         steps = [each for each in group if isinstance(each, Step)]
         changes = [each for each in group if isinstance(each, Change)]
         if changes:
-            await self._change(connection, steps, changes, wanted)
+            await self._change(speaker, steps, changes, wanted)
         else:
-            await self._step(connection, steps)
+            await self._step(speaker, steps)
 
     async def _alone(self, connection: Connection, operation: Solo) -> None:
         """Commit an operation that speaks SQL itself."""
         assert self._loader is not None, "opening makes it"
         async with connection.pipeline():
-            await self._loader.begin(connection)
+            for statement in self._loader.opening:
+                await connection.execute(statement)
             operation.result = await operation.run(connection)
             number = await connection.execute("SELECT pg_current_xact_id_if_assigned()::text")
         row = await number.fetchone()
         self._transaction_id = None if row is None else row[0]
         reach("commit.written")
-        await self._commit(connection)
+        self._is_committing = True
+        await connection.execute("COMMIT")
+        self.transactions += 1
 
-    async def _step(self, connection: Connection, steps: list[Step]) -> None:
+    async def _step(self, speaker: Speaker, steps: list[Step]) -> None:
         """Commit plain steps alone, in one round trip."""
         assert self._loader is not None, "opening makes it"
-        async with connection.pipeline():
-            await self._loader.begin(connection)
-            await self._loader.lock(connection, _generations(steps))
-            stepped = await step_all(connection, [each.step for each in steps])
-            reach("commit.written")
-            await self._commit(connection)
-        _note_steps(steps, await stepped.fetchall())
+        batch = speaker.batch()
+        self._loader.begin(batch)
+        self._loader.lock(batch, _generations(steps))
+        stepped = step_all(batch, [each.step for each in steps])
+        await self._commit(batch)
+        _note_steps(steps, stepped)
 
     async def _change(
-        self, connection: Connection, steps: list[Step], changes: list[Change], wanted: Wanted
+        self, speaker: Speaker, steps: list[Step], changes: list[Change], wanted: Wanted
     ) -> None:
         """Commit operations that see rows first, and with them plain steps: in two round trips."""
         assert self._loader is not None, "opening makes it"
         request = self._loader.ask(wanted, _generations(steps))
-        async with connection.pipeline():
-            await self._loader.begin(connection)
-            await request.lock(connection)
-            stepped = await step_all(connection, [each.step for each in steps]) if steps else None
-            await request.read(connection)
+        batch = speaker.batch()
+        self._loader.begin(batch)
+        request.lock(batch)
+        stepped = step_all(batch, [each.step for each in steps]) if steps else None
+        request.read(batch)
+        await batch.run()
         if stepped is not None:
-            _note_steps(steps, await stepped.fetchall())
-        loaded = await request.loaded()
+            _note_steps(steps, stepped)
+        loaded = request.loaded()
         if loaded is None:
             raise _Again
         view = view_of(loaded, wanted, self._hub_id, self._home())
         for operation in changes:
             _run_one(operation, view)
         if not view.changes and not steps:
-            # Nothing to keep: not to be synced. And no ROLLBACK, after which psycopg would prepare
-            # every statement anew.
-            async with connection.pipeline():
-                await connection.execute("SET LOCAL synchronous_commit = off")
-                await connection.execute("COMMIT")
+            await self._roll_back(speaker)  # nothing to keep, and not to be synced
             return
         self._transaction_id = loaded.transaction_id
-        async with connection.pipeline():
-            await flush(connection, view)
-            await send_news(connection, view)
-            reach("commit.written")
-            await self._commit(connection)
+        batch = speaker.batch()
+        flush(batch, view)
+        send_news(batch, view)
+        await self._commit(batch)
 
-    async def _commit(self, connection: Connection) -> None:
+    async def _commit(self, batch: Batch) -> None:
+        reach("commit.written")
+        batch.add("COMMIT")
         self._is_committing = True
-        await connection.execute("COMMIT")
+        await batch.run()
         self.transactions += 1
 
     async def _resolve(self, error: psycopg.Error) -> BaseException | None:
@@ -396,10 +395,12 @@ class Writer:
         row = await found.fetchone()
         return None if row is None else row[0]
 
-    async def _roll_back(self, connection: Connection) -> None:
+    async def _roll_back(self, speaker: Speaker) -> None:
         """End a transaction that came to nothing; a connection that cannot is given up."""
+        batch = speaker.batch()
+        batch.add("ROLLBACK")
         try:
-            await in_time(connection.execute("ROLLBACK"), ANSWER_SECONDS)
+            await in_time(batch.run(), ANSWER_SECONDS)
         except psycopg.Error:
             await self._line.drop()
 
@@ -430,8 +431,8 @@ def _generations(steps: list[Step]) -> list[int]:
     return [each.step.outcome.generation for each in steps]
 
 
-def _note_steps(steps: list[Step], stepped: list[tuple[int]]) -> None:
-    done = {row[0] for row in stepped}
+def _note_steps(steps: list[Step], stepped: Answer) -> None:
+    done = {row[0] for row in stepped.rows}
     for each in steps:
         each.result = NOTHING_MOVED if each.step.outcome.generation in done else None
 
