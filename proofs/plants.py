@@ -363,16 +363,16 @@ def _postgres_own_clock() -> None:
 def _postgres_ack_before_commit() -> None:
     from soloist.stores.postgres import writer
 
-    async def attempt(self: Any, connection: Any, group: list[Any], wanted: Any) -> None:
+    async def attempt(self: Any, speaker: Any, group: list[Any], wanted: Any) -> None:
         self.proof_group = group
-        await attempt_before(self, connection, group, wanted)
+        await attempt_before(self, speaker, group, wanted)
 
-    async def commit(self: Any, connection: Any) -> None:
+    async def commit(self: Any, batch: Any) -> None:
         for operation in self.proof_group:
             if isinstance(operation, writer.Change):
                 writer._tell(operation, operation.error, self._orphaned)
         await asyncio.sleep(TELLING_TOO_EARLY_SECONDS)
-        await commit_before(self, connection)
+        await commit_before(self, batch)
 
     def tell(operation: Any, error: BaseException | None, orphaned: Any) -> None:
         if not operation.future.done():
@@ -383,18 +383,18 @@ def _postgres_ack_before_commit() -> None:
     tell_before = replace(writer, "_tell", tell)
 
 
-async def _cut_transaction_in_two(connection: Any) -> None:
-    await connection.execute("COMMIT")
-    await connection.execute("BEGIN")
+def _cut_transaction_in_two(batch: Any) -> None:
+    batch.add("COMMIT")
+    batch.add("BEGIN")
 
 
 @plant("postgres-half-replace", "After a crash an id is old or new, never half (PostgreSQL).")
 def _postgres_half_replace() -> None:
     from soloist.stores.postgres import flush
 
-    async def remove(connection: Any, rows: Any, kept: Any) -> None:
-        await remove_before(connection, rows, kept)
-        await _cut_transaction_in_two(connection)
+    def remove(batch: Any, rows: Any, kept: Any) -> None:
+        remove_before(batch, rows, kept)
+        _cut_transaction_in_two(batch)
 
     remove_before = replace(flush, "_remove", remove)
 
@@ -403,9 +403,9 @@ def _postgres_half_replace() -> None:
 def _postgres_half_step() -> None:
     from soloist.stores.postgres import flush
 
-    async def insert(connection: Any, hub_id: int, rows: Any) -> None:
-        await insert_before(connection, hub_id, rows)
-        await _cut_transaction_in_two(connection)
+    def insert(batch: Any, hub_id: int, rows: Any) -> None:
+        insert_before(batch, hub_id, rows)
+        _cut_transaction_in_two(batch)
 
     insert_before = replace(flush, "_insert", insert)
 

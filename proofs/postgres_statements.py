@@ -6,7 +6,7 @@ database holds all of the verb or nothing, row for row; what was acknowledged is
 nothing was done, the verb can be done again.
 
 So that there is a boundary at each statement, the child sends them one by one instead of in
-pipelines.
+pipelines and batches.
 
     python -m proofs.postgres_statements
     python -m proofs.postgres_statements --plant postgres-half-replace
@@ -35,6 +35,7 @@ from proofs.scenes import LEASE_SECONDS, SCENES, Act, Stage
 from proofs.statements import CHILD_SECONDS, MAX_KILLS_A_VERB, NEVER, Ended, Killer, die
 from soloist.stores import SqliteStore
 from soloist.stores.postgres import PostgresStore
+from soloist.stores.postgres.batch import Speaker
 from soloist.stores.times import to_micros
 from soloist.testing import JumpClock
 
@@ -211,6 +212,15 @@ def _perform(act: Act, url: str, boundary: int, plant: str | None, writing: int)
         return cursor
 
     plants.replace(AsyncConnection, "execute", counted)
+    together: Any = Speaker.run
+
+    async def apart(self: Any, statements: Any) -> None:
+        for each in statements:
+            Killer.reach()
+            await together(self, [each])
+            Killer.reach()
+
+    plants.replace(Speaker, "run", apart)
     plants.apply(plant)
 
     async def run() -> None:
