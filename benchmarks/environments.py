@@ -26,7 +26,10 @@ _PIP = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check")
 
 
 class CannotBeHad(Exception):
-    """A package could not be installed; the text says which and what to do."""
+    """A package could not be installed.
+
+    The first line says which and what to do; the rest is what pip said.
+    """
 
 
 def python_of(peer: str) -> str:
@@ -42,12 +45,12 @@ def python_of(peer: str) -> str:
     if python.exists() and stamp.exists() and stamp.read_text().split() == list(packages):
         return str(python)
     print(f"Installing {', '.join(packages)} into {folder.relative_to(ROOT)} ...", flush=True)
-    made = _output([sys.executable, "-m", "venv", "--clear", str(folder)])
-    failure = made or _output([str(python), *_PIP, *packages])
+    made = _output([sys.executable, "-m", "venv", "--clear", "--without-pip", str(folder)])
+    failure = made or _output([sys.executable, *_PIP, *packages], python=python)
     if failure:
         raise CannotBeHad(
             f"{peer} cannot be had and is left out: pip could not install {', '.join(packages)}."
-            f" With a network, or an index that has them, run this again. {failure[-300:]}"
+            f" With a network, or an index that has them, run this again.\n{failure}"
         )
     stamp.write_text("\n".join(packages))
     return str(python)
@@ -68,13 +71,21 @@ def need_plots() -> None:
     if failure:
         raise CannotBeHad(
             "The plots are left out: pip could not install the extra 'bench'. With a network, run"
-            f" `python3 tasks.py bench plots`. {failure[-300:]}"
+            f" `python3 tasks.py bench plots`.\n{failure}"
         )
 
 
-def _output(command: list[str]) -> str:
-    """Run a command; return what it said when it failed, and nothing when it did not."""
+def _output(command: list[str], python: Path | None = None) -> str:
+    """Run a command; return what it said when it failed, and nothing when it did not.
+
+    ``python`` is whose environment our pip is to work on, if not its own.
+    """
     done = subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        env={**os.environ, **({} if python is None else {"PIP_PYTHON": str(python)})},
     )
     return "" if done.returncode == 0 else done.stdout.strip() or "It said nothing."

@@ -68,8 +68,7 @@ def _preface(results: Results) -> Iterator[str]:
     )
     yield "A ratio is taken in each repetition; what stands here is the median of those."
     yield "Raw figures are in [results.json](results.json)."
-    for name, reason in results.left_out.items():
-        yield f"Left out: {name}: {reason.splitlines()[0]}"
+    yield from results.left_out.values()
 
 
 def _targets(results: Results) -> Iterator[Sequence[str]]:

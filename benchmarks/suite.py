@@ -135,7 +135,7 @@ def measure(visits: Sequence[Visit], results: Results, stage: Stage, tell: Tell)
                     progress.ended(ask, answer)
         except CannotBeHad as error:
             tell(f"    {error}")
-            results.left_out[contestant.peer or contestant.name] = str(error)
+            results.left_out[contestant.peer or contestant.name] = str(error).splitlines()[0]
         except ContestantFailed as error:
             tell(f"    {error}")
             failures.append(contestant.title)

@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks.hub import APP, run, run_to_end
 from benchmarks.program import latencies_async, pace, rate, serve_async
-from benchmarks.waiting import fill, resident_mib
+from benchmarks.waiting import resident_mib
 from soloist.app import Host, HostOptions, open_host
 from soloist.core.events import TaskCompleted
 from soloist.errors import InstanceExists
@@ -27,6 +27,7 @@ _EVENTS_A_STEP = 3
 _HOT = "hot"
 _WARM_UP = 20
 _TIMES = 3
+_FILL = "import sys; from benchmarks.waiting import fill; fill(sys.argv[1], int(sys.argv[2]))"
 _numbers = count()
 
 
@@ -35,6 +36,7 @@ class Workloads:
 
     def __init__(self, url: str) -> None:
         self._url = url
+        self._options = HostOptions(app_dir=APP, store_url=url)
         self._open: Host | None = None
 
     async def alone(self, *, calls: int) -> dict[str, float]:
@@ -111,9 +113,12 @@ class Workloads:
     async def backlog(self, *, instances: int, calls: int, idle_seconds: float) -> dict[str, float]:
         """A hub with waiting instances: a sequence alone, memory, and what idling costs."""
         assert self._open is None, "a backlog is asked for first"
-        await self._host()
-        await self.close()
-        fill(self._url, instances)
+        await (await open_host(self._options)).close()
+        # Elsewhere, so that the memory which filling takes is not the host's.
+        filling = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", _FILL, self._url, str(instances)
+        )
+        assert await filling.wait() == 0, "the hub was not filled"
         await self._host()
         await self.alone(calls=_WARM_UP)
         figures = await self.alone(calls=calls)
@@ -130,7 +135,7 @@ class Workloads:
 
     async def _host(self) -> Host:
         if self._open is None:
-            self._open = await open_host(HostOptions(app_dir=APP, store_url=self._url))
+            self._open = await open_host(self._options)
             await run_to_end(self._open, "Hello", _new_id())
         return self._open
 
