@@ -47,37 +47,31 @@ class Contestant(msgspec.Struct, frozen=True):
     arguments: tuple[str, ...] = ()
     url: str = "{}"
 
-    @property
-    def is_ours(self) -> bool:
-        """Whether it is Soloist, or a yardstick of its own, rather than a peer."""
-        return self.peer is None
-
 
 _HUB, _WEB, _FLOOR = (f"benchmarks.ours.{name}" for name in ("hub", "web", "floor"))
 _DBOS, _ABSURD = "benchmarks.peers.dbos_peer", "benchmarks.peers.absurd_peer"
 _DURABLETASK, _BARE = "benchmarks.peers.durabletask_peer", "benchmarks.peers.bare_post"
 _SQLALCHEMY = "sqlite:///{}"
 
+# In the order of their turns: those who are compared with each other come one after another.
 CONTESTANTS = {
     each.name: each
     for each in (
         Contestant("soloist-sqlite", "Soloist, SQLite", _HUB, SQLITE),
-        Contestant("soloist-postgres", "Soloist, PostgreSQL", _HUB, POSTGRES),
-        Contestant("web-sqlite", "Soloist over HTTP, SQLite", _WEB, SQLITE),
-        Contestant("web-postgres", "Soloist over HTTP, PostgreSQL", _WEB, POSTGRES),
-        Contestant("grpc-sqlite", "Soloist over gRPC, SQLite", _DURABLETASK, SQLITE),
         Contestant("floor-sqlite", "floor, SQLite", _FLOOR, SQLITE),
-        Contestant("floor-postgres", "floor, PostgreSQL", _FLOOR, POSTGRES),
-        Contestant("bare", "a bare Starlette POST", _BARE, MEMORY, peer="starlette"),
+        Contestant("dbos-wal", "DBOS, SQLite in WAL", _DBOS, SQLITE, "dbos", ("wal",), _SQLALCHEMY),
         Contestant(
             "dbos-sqlite", "DBOS, SQLite as shipped", _DBOS, SQLITE, "dbos", (), _SQLALCHEMY
         ),
-        Contestant("dbos-wal", "DBOS, SQLite in WAL", _DBOS, SQLITE, "dbos", ("wal",), _SQLALCHEMY),
+        Contestant("web-sqlite", "Soloist over HTTP, SQLite", _WEB, SQLITE),
+        Contestant("bare", "a bare Starlette POST", _BARE, MEMORY, "starlette"),
+        Contestant("web-postgres", "Soloist over HTTP, PostgreSQL", _WEB, POSTGRES),
         Contestant("dbos-postgres", "DBOS, PostgreSQL", _DBOS, POSTGRES, "dbos"),
+        Contestant("soloist-postgres", "Soloist, PostgreSQL", _HUB, POSTGRES),
+        Contestant("floor-postgres", "floor, PostgreSQL", _FLOOR, POSTGRES),
         Contestant("absurd", "Absurd, PostgreSQL", _ABSURD, POSTGRES, "absurd"),
-        Contestant(
-            "durabletask", "durabletask, in memory", _DURABLETASK, MEMORY, peer="durabletask"
-        ),
+        Contestant("grpc-sqlite", "Soloist over gRPC, SQLite", _DURABLETASK, SQLITE),
+        Contestant("durabletask", "durabletask, in memory", _DURABLETASK, MEMORY, "durabletask"),
     )
 }
 

@@ -52,12 +52,13 @@ def shown(results: Results) -> str:
 
 
 def number(value: float) -> str:
-    """Write a figure with about three digits that mean something."""
-    if value >= 100:
+    """Write a figure with two or three digits that mean something."""
+    size = abs(value)
+    if size >= 100:
         return f"{value:,.0f}"
-    if value >= 10:
+    if size >= 10:
         return f"{value:.1f}"
-    return f"{value:.2f}" if value >= 0.1 else f"{value:.3g}"
+    return f"{value:.2f}" if size >= 0.1 else f"{value:.2g}"
 
 
 def _preface(results: Results) -> Iterator[str]:
