@@ -27,6 +27,7 @@ from benchmarks.workloads import BACKLOG, WORKLOADS, Ask, Visit, plan
 
 REPETITIONS = 5
 QUICK_REPETITIONS = 2
+MINUTES = 25.0
 PARTS = ROOT / "build" / "benchmarks"
 
 Tell = Callable[[str], None]
@@ -36,6 +37,7 @@ class Options(msgspec.Struct, frozen=True):
     """What a run is to measure, and where its results go."""
 
     repetitions: int
+    minutes: float
     is_quick: bool
     only: frozenset[str]
     without: frozenset[str]
@@ -54,6 +56,12 @@ def read_options(arguments: Sequence[str]) -> Options:
     parser.add_argument(
         "--repetitions", type=_positive, help=f"default: {REPETITIONS}, quick: {QUICK_REPETITIONS}"
     )
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=MINUTES,
+        help=f"no repetition is begun that would end later; default: {MINUTES:g}",
+    )
     parser.add_argument("--quick", action="store_true", help="small sizes, to see it work")
     parser.add_argument("--only", action="append", default=[], choices=list(WORKLOADS))
     parser.add_argument("--without", action="append", default=[], choices=[*peers, "peers"])
@@ -67,6 +75,7 @@ def read_options(arguments: Sequence[str]) -> Options:
     is_part = given.quick or given.only or given.without
     return Options(
         repetitions=given.repetitions or (QUICK_REPETITIONS if given.quick else REPETITIONS),
+        minutes=given.minutes,
         is_quick=given.quick,
         only=frozenset(given.only),
         without=frozenset(peers if "peers" in given.without else given.without),
@@ -91,6 +100,11 @@ class Progress:
         self._place = 0
         self._began = time.monotonic()
         self._tell = tell
+
+    @property
+    def minutes(self) -> float:
+        """How long it has been."""
+        return (time.monotonic() - self._began) / 60
 
     def begins(self, visit: Visit, repetitions: int) -> None:
         """Announce a visit; of the plan's seconds, as many are left as it was wrong so far."""
@@ -118,15 +132,33 @@ def name_of(ask: Ask) -> str:
     return ask.workload.name
 
 
-def measure(visits: Sequence[Visit], results: Results, stage: Stage, tell: Tell) -> list[str]:
-    """Make every visit; return what failed. Who cannot be had is left out of the rest."""
+def measure(
+    visits: Sequence[Visit],
+    results: Results,
+    stage: Stage,
+    tell: Tell,
+    *,
+    minutes: float = MINUTES,
+) -> list[str]:
+    """Make every visit; return what failed.
+
+    Who cannot be had is left out of the rest. A repetition that would not end within ``minutes``,
+    if it took as long as those before it, is not begun.
+    """
     progress = Progress(visits, tell)
+    planned, done = results.repetitions, 0
     failures = []
     for visit in visits:
         contestant = visit.contestant
+        if visit.repetition > done:
+            done = visit.repetition
+            if progress.minutes * (done + 1) / done > minutes:
+                results.repetitions = done
+                tell(f"Only {done} of {planned} repetitions: more would take over {minutes:g} min.")
+                break
         if (contestant.peer or "") in results.left_out:
             continue
-        progress.begins(visit, results.repetitions)
+        progress.begins(visit, planned)
         try:
             with stage.running(contestant) as running:
                 for ask in visit.asks:
@@ -176,7 +208,7 @@ def main() -> int:
     with folder_to_measure() as folder:
         stage = Stage(folder, measured_server)
         try:
-            failures = measure(options.visits, results, stage, tell)
+            failures = measure(options.visits, results, stage, tell, minutes=options.minutes)
         finally:
             stage.close()
     keep(results, options.into, tell)

@@ -91,6 +91,18 @@ def test_a_contestant_that_fails_is_told_of_and_the_others_go_on(stage: Stage) -
     assert results.values("floor-sqlite", "hello", "per_second")
 
 
+def test_a_repetition_for_which_no_time_is_left_is_not_begun(stage: Stage) -> None:
+    results = empty()
+    results.repetitions = 3
+    asks = (Ask(WORKLOADS["hello"], TINY["hello"]),)
+    planned = [Visit(CONTESTANTS["floor-sqlite"], repetition, asks) for repetition in range(3)]
+    told: list[str] = []
+    assert measure(planned, results, stage, told.append, minutes=0) == []
+    assert results.repetitions == 1
+    assert len(results.values("floor-sqlite", "hello", "per_second")) == 1
+    assert told[-1].startswith("Only 1 of 3 repetitions")
+
+
 def test_a_peer_that_cannot_be_had_is_named_with_its_packages(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
