@@ -37,7 +37,7 @@ usage: python3 tasks.py COMMAND
   test [-- options]    everything CI checks; options go to pytest
   check                the same without the tests
   format               format the code and mend what can be mended
-  bench [name ...]     run one of benchmarks/, with its own options, or all of them
+  bench [name ...]     run one of benchmarks/, with its own options, or all; `suite` has peers
   prove [name ...]     run one of proofs/, with its own options; `all` is each in short"""
 
 

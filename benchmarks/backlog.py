@@ -7,24 +7,18 @@ Half of the instances wait for a timer, half for an event: they are rows and not
 from __future__ import annotations
 
 import asyncio
-import os
-import sqlite3
 import statistics
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, closing
-from datetime import UTC, datetime
+from contextlib import asynccontextmanager
 from itertools import count
-from pathlib import Path
 
-import psycopg
-
-from benchmarks.hub import APP, POSTGRES, Stopwatch, quantile, run, run_to_end, store_to_measure
+from benchmarks.hub import APP, Stopwatch, run, run_to_end, store_to_measure
+from benchmarks.program import quantile
+from benchmarks.waiting import fill, resident_mib
 from soloist.app import Host, HostOptions, open_host
-from soloist.core.events import ExecutionStarted, OrchestratorStarted, encode_events
 from soloist.core.instances import InstanceQuery
-from soloist.stores.times import to_micros
 from soloist.telemetry import configure_logging
 
 INSTANCES = 1_000_000
@@ -33,22 +27,6 @@ CALLS = 200
 IDLE_SECONDS = 20.0
 ALLOWED = 1.5
 
-_FAR = to_micros(datetime(2100, 1, 1, tzinfo=UTC))
-_NOW = datetime(2026, 1, 1, tzinfo=UTC)
-_EVENTS = encode_events((OrchestratorStarted(_NOW), ExecutionStarted(_NOW, "Wait", "e", '"input"')))
-_INSTANCES = (
-    "INSERT INTO {schema}instances ({key}hub_id, instance_id, name, created_at, input)"
-    " SELECT {value}1, 'waiting-' || n, 'Wait', 0, '\"input\"' FROM {numbers}"
-)
-_EXECUTIONS = (
-    "INSERT INTO {schema}executions (generation, hub_id, execution_id, status, epoch, due_at,"
-    " updated_at, history_length) SELECT generation, 1, 'e', 'Running', 1,"
-    f" CASE WHEN generation % 2 = 0 THEN {_FAR} END, 0, 2 FROM {{schema}}instances"
-)
-_HISTORY = (
-    "INSERT INTO {schema}history (generation, sequence, codec, events)"
-    " SELECT generation, 0, 1, '{events}' FROM {schema}instances"
-)
 _numbers = count()
 
 
@@ -71,14 +49,14 @@ async def measure() -> None:
                     medians.append(await _sample(host, call))
             _show(name, statistics.median(found[empty]), statistics.median(found[full]))
     for kind, number in (("empty", 0), (f"{instances:,} waiting", instances)):
-        before = _resident_mib()
+        before = resident_mib()
         async with opened(number) as host:
             await _sample(host, _start)
             busy = time.process_time()
             await asyncio.sleep(IDLE_SECONDS)
             share = (time.process_time() - busy) / IDLE_SECONDS
             print(
-                f"{kind}: memory {before:.0f} -> {_resident_mib():.0f} MiB; idle, the host takes"
+                f"{kind}: memory {before:.0f} -> {resident_mib():.0f} MiB; idle, the host takes"
                 f" {share:.2%} of a core"
             )
 
@@ -93,41 +71,12 @@ async def opened(instances: int) -> AsyncIterator[Host]:
     """Run a host on a hub with that many waiting instances."""
     with store_to_measure() as url:
         await (await open_host(HostOptions(app_dir=APP, store_url=url))).close()
-        _fill(url, instances)
+        fill(url, instances)
         host = await open_host(HostOptions(app_dir=APP, store_url=url))
         try:
             yield host
         finally:
             await host.close()
-
-
-def _fill(url: str, instances: int) -> None:
-    """Write the rows that waiting instances leave."""
-    if POSTGRES in sys.argv:
-        parts = {
-            "events": _EVENTS,
-            "schema": "soloist.",
-            "key": "generation, ",
-            "value": "nextval('soloist.generations'), ",
-            "numbers": f"generate_series(1, {instances}) AS n",
-        }
-        with psycopg.connect(url, autocommit=True) as connection:
-            for statement in (_INSTANCES, _EXECUTIONS, _HISTORY):
-                connection.execute(statement.format(**parts).encode())
-            connection.execute("VACUUM ANALYZE")
-            connection.execute("CHECKPOINT")
-        return
-    numbers = (
-        f"(WITH RECURSIVE c (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < {instances})"
-        f" SELECT n FROM c WHERE {instances} > 0)"
-    )
-    with closing(sqlite3.connect(url)) as file:
-        for statement in (_INSTANCES, _EXECUTIONS, _HISTORY):
-            file.execute(
-                statement.format(events=_EVENTS, schema="", key="", value="", numbers=numbers)
-            )
-        file.commit()
-        file.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 async def _sample(host: Host, call: Callable[[Host], Awaitable[object]]) -> float:
@@ -171,12 +120,6 @@ _CALLS: dict[str, Callable[[Host], Awaitable[object]]] = {
     "the first page of 100": _list,
     "a page of 10 by prefix": _list_prefix,
 }
-
-
-def _resident_mib() -> float:
-    status = Path(f"/proc/{os.getpid()}/status").read_text()
-    line = next(each for each in status.splitlines() if each.startswith("VmRSS"))
-    return int(line.split()[1]) / 1024
 
 
 if __name__ == "__main__":

@@ -18,9 +18,8 @@ from typing import Any
 import psycopg
 
 from benchmarks.callers import Caller
-from benchmarks.hub import APP, Stopwatch, run, show
+from benchmarks.hub import APP, Stopwatch, measured_server, run, show
 from proofs.hosts import HostProcess
-from proofs.postgres import PostgresServer
 from soloist.engine import EngineSettings
 from soloist.webapi import BASE_PATH
 
@@ -41,7 +40,7 @@ _numbers = count()
 
 async def measure() -> None:
     """Measure and print."""
-    with PostgresServer() as server:
+    with measured_server() as server:
         rates: dict[int, list[float]] = {1: [], 2: [], 3: []}
         for _ in range(REPETITIONS):
             for hosts, found in rates.items():

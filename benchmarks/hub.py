@@ -11,44 +11,46 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from proofs.postgres import PostgresServer
-from soloist.app import Host, HostOptions, open_host
+from soloist.app import Host
 from soloist.cli.running import SWITCH_SECONDS
 from soloist.core.instances import InstanceRecord
 from soloist.core.status import RuntimeStatus
-from soloist.telemetry import configure_logging
 
 APP = Path(__file__).parent / "app"
 POSTGRES = "--postgres"
+SETTINGS = {"fsync": "on", "synchronous_commit": "on", "shared_buffers": "256MB"}
+"""How a server is run that is measured: whoever uses it."""
+
 _PATIENCE_SECONDS = 300.0
 
 
-@asynccontextmanager
-async def measured_host(workers: int = 1) -> AsyncIterator[Host]:
-    """Run a host on a fresh hub in the working directory's file system."""
-    configure_logging("error")
-    with store_to_measure() as url:
-        host = await open_host(HostOptions(app_dir=APP, store_url=url, workers=workers))
-        try:
-            yield host
-        finally:
-            await host.close()
+def measured_server() -> PostgresServer:
+    """Return a server on which everything committed is durable, not started yet."""
+    return PostgresServer(settings=SETTINGS)
+
+
+@contextmanager
+def folder_to_measure() -> Iterator[Path]:
+    """Make a folder for files, on a disk rather than in memory."""
+    with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix=".benchmark-") as folder:
+        yield Path(folder)
 
 
 @contextmanager
 def store_to_measure() -> Iterator[str]:
     """Make a place for a hub, on a disk rather than in memory, and give its URL."""
     if POSTGRES in sys.argv:
-        with PostgresServer() as server:
+        with measured_server() as server:
             yield server.create_database()
         return
-    with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix=".benchmark-") as folder:
-        yield str(Path(folder) / "hub.db")
+    with folder_to_measure() as folder:
+        yield str(folder / "hub.db")
 
 
 async def run_to_end(
@@ -70,12 +72,6 @@ def run(measure: Callable[[], Coroutine[Any, Any, None]]) -> None:
         asyncio.run(measure())
     else:
         uvloop.run(measure())
-
-
-def quantile(values: list[float], share: float) -> float:
-    """Return the value below which ``share`` of the values lie."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
 def show(what: str, values: list[float], unit: str) -> None:

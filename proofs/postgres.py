@@ -120,6 +120,13 @@ class PostgresServer:
             connection.execute(psycopg.sql.SQL("CREATE DATABASE {}").format(_quoted(name)))
         return self.url(name)
 
+    def drop_database(self, name: str) -> None:
+        """Remove a database, cutting whatever is still connected to it."""
+        with psycopg.connect(self.url(), autocommit=True) as connection:
+            connection.execute(
+                psycopg.sql.SQL("DROP DATABASE {} WITH (FORCE)").format(_quoted(name))
+            )
+
     def start(self) -> None:
         """Start, and wait until connections are answered.
 

@@ -1,0 +1,1 @@
+"""What Soloist is measured beside: a small program for each, run by an interpreter of its own."""
