@@ -7,7 +7,26 @@ import asyncio
 import psycopg
 
 from soloist.stores.postgres.batch import Speaker
-from soloist.stores.postgres.connection import Address, Connection, close, connect
+from soloist.stores.postgres.connection import (
+    ANSWER_SECONDS,
+    Address,
+    Connection,
+    close,
+    connect,
+    in_time,
+)
+
+_PLANS = "; ".join(
+    (
+        "SET enable_seqscan = off",
+        "SET enable_hashjoin = off",
+        "SET enable_mergejoin = off",
+        "SET plan_cache_mode = force_generic_plan",
+    )
+)
+"""The prepared statements find a bounded number of rows by their keys, whatever the tables hold: a
+plan made once, by index, is right for ever. Left to itself the server plans anew with each call, or
+keeps what was right when the hub was empty."""
 
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.05, 1.0
 
@@ -55,6 +74,8 @@ class Line:
         """Return who speaks in batches over the connection, likewise."""
         connection = await self.connection()
         if self._speaker is None or self._speaker.connection is not connection:
+            if not self._address.is_pooled:
+                await in_time(connection.execute(_PLANS, prepare=False), ANSWER_SECONDS)
             self._speaker = Speaker(connection, prepares=not self._address.is_pooled)
         return self._speaker
 
