@@ -285,15 +285,17 @@ class InstanceVerbs(EntityVerbs):
         pause = _FIRST_POLL_SECONDS
         remaining = timeout_seconds  # counted in pauses: a clock set back must not prolong it
         while True:
+            held = self._wakeups.let_go(instance_id) if remaining > 0 else None
+            if held is not None:
+                patience = min(_LAST_POLL_SECONDS, remaining)
+                if not await self._is_let_go(held, patience):
+                    remaining -= patience
             record = await self.status(instance_id)
             if record.status.is_terminal or remaining <= 0:
                 return record
-            held = self._wakeups.let_go(record.generation)
             if held is None:
                 await self._clock.sleep(min(pause, remaining))
-            elif await self._is_let_go(held, min(_LAST_POLL_SECONDS, remaining)):
-                continue
-            remaining -= pause if held is None else _LAST_POLL_SECONDS
+                remaining -= pause
             pause = min(pause * 2, _LAST_POLL_SECONDS)
 
     async def wait_begun(self, instance_id: str, timeout_seconds: float) -> InstanceRecord:

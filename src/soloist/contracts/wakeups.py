@@ -35,7 +35,7 @@ class WakeUps(Protocol):
     def work_waits(self) -> None:
         """Something is due that no host holds."""
 
-    def let_go(self, generation: int) -> asyncio.Future[None] | None:
+    def let_go(self, instance_id: str) -> asyncio.Future[None] | None:
         """Return a future that is done once this host lets go of an instance, most likely because
         it has ended; ``None`` when it does not hold it. Whoever waits may cancel it."""
 
@@ -59,6 +59,6 @@ class NoWakeUps:
     def work_waits(self) -> None:
         """Whoever has room finds the work by polling."""
 
-    def let_go(self, generation: int) -> asyncio.Future[None] | None:
+    def let_go(self, instance_id: str) -> asyncio.Future[None] | None:
         """Nothing is held here."""
         return None

@@ -93,6 +93,7 @@ class Engine:
         )
         self._is_versioned = is_versioned
         self._sessions: dict[int, Held] = {}
+        self._by_id: dict[str, Held] = {}
         self._resting: OrderedDict[int, tuple[Held, datetime]] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
         self._returns: set[asyncio.Task[None]] = set()
@@ -254,6 +255,7 @@ class Engine:
             self._let_go_longest_resting()
         self.replaced(generation)
         self._sessions[generation] = session
+        self._by_id[session.instance_id] = session
         self._begin(self._host(session))
 
     def _session_for(self, lease: Lease) -> Held | None:
@@ -323,12 +325,13 @@ class Engine:
         else:
             self._due_instances += 1
 
-    def let_go(self, generation: int) -> asyncio.Future[None] | None:
-        """Return a future that is done once the session of ``generation`` ends, if it is held."""
-        if generation not in self._sessions:
+    def let_go(self, instance_id: str) -> asyncio.Future[None] | None:
+        """Return a future that is done once the session of an instance ends, if it is held."""
+        session = self._by_id.get(instance_id)
+        if session is None:
             return None
         watcher: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        watchers = self._watchers.setdefault(generation, set())
+        watchers = self._watchers.setdefault(session.generation, set())
         watchers.add(watcher)
         watcher.add_done_callback(watchers.discard)
         return watcher
@@ -375,6 +378,8 @@ class Engine:
                 del self._sessions[session.generation]
                 self._resting.pop(session.generation, None)
                 self._tell_watchers(session.generation)
+            if self._by_id.get(session.instance_id) is session:
+                del self._by_id[session.instance_id]
         if end is HeldEnd.FAILED:
             self._begin(self._give_back_later(session), self._returns)
         else:
