@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -260,7 +260,7 @@ class Arena:
         client = Client(store, SystemClock())
         self.violations += await _stuck(client)
         readings = []
-        for instance_id in self.ids:
+        for instance_id in _shared_ids(operations):
             reading = Operation(
                 instance_id=instance_id,
                 kind=Kind.READ,
@@ -361,7 +361,7 @@ class Arena:
         self, operations: list[Operation], begun: dict[str, int], ended: dict[str, int]
     ) -> None:
         """Nothing ends or replaces these but their own end: one at a time, and each to its end."""
-        for instance_id in self.ids:
+        for instance_id in _shared_ids(operations):
             if not instance_id.startswith(GENTLE):
                 continue
             tokens = {
@@ -446,3 +446,9 @@ def _ends(operations: list[Operation], ended: dict[str, int]) -> list[Operation]
         for token, at in ended.items()
         if token in ids
     ]
+
+
+def _shared_ids(operations: Iterable[Operation]) -> list[str]:
+    """Return the ids that the racers shared."""
+    ids = {each.instance_id for each in operations}
+    return sorted(each for each in ids if not each.startswith(OWN))

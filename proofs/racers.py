@@ -39,6 +39,8 @@ GENTLE = "gentle"
 OWN = "own"
 """Ids that begin so are started once each."""
 
+_MOVE_ON_NANOSECONDS = 2_000_000_000
+
 ODD = "odd:"
 """What a racer prints before an answer that it cannot explain."""
 
@@ -137,7 +139,7 @@ class Racer:
     def _drawn(self) -> Operation:
         """Draw what to do next."""
         is_own = self._random.random() < self._orders.own_share
-        instance_id = OWN if is_own else self._random.choice(self._orders.ids)
+        instance_id = OWN if is_own else self._shared_id()
         kind = Kind.START if is_own else self._kind(instance_id)
         token = door = ""
         if kind is Kind.START:
@@ -160,6 +162,14 @@ class Racer:
             door=door,
             pause_ms=self._random.choice((0, 100, 500, 1500) if is_own else (0, 0, 5, 20)),
         )
+
+    def _shared_id(self) -> str:
+        """Draw one of the few ids. In bad weather all racers move on to others together, again and
+        again: each call without an answer doubles what may have become of its id."""
+        instance_id = self._random.choice(self._orders.ids)
+        if not self._orders.is_stormy:
+            return instance_id
+        return f"{instance_id}-{time.monotonic_ns() // _MOVE_ON_NANOSECONDS}"
 
     def _door(self, is_own: bool) -> str:
         if is_own:
