@@ -27,6 +27,10 @@ def take(context, token, step, plan):
     if step == "activities":
         found = yield context.task_all([context.call_activity("Echo", n) for n in range(3)])
         assert found == [0, 1, 2], found
+    elif step == "chain":
+        for n in range(3):
+            found = yield context.call_activity("Echo", n)
+            assert found == n, found
     elif step == "timer":
         yield context.create_timer(context.current_utc_datetime + timedelta(seconds=7))
     elif step == "event":
@@ -56,6 +60,12 @@ def take(context, token, step, plan):
 @app.activity_trigger(input_name="value")
 def Echo(value):
     """Return the value."""
+    return value
+
+
+@app.activity_trigger(input_name="value")
+def Flawed(value):
+    """Return the value, once the simulation lets it."""
     return value
 
 
