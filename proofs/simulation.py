@@ -64,6 +64,7 @@ STEPS = (
     "chain",
     "timer",
     "event",
+    "either",
     "signal",
     "call",
     "children",
@@ -74,6 +75,7 @@ STEPS = (
 SETTLING_SECONDS = 1_200.0
 
 _GOES_ON = 0.7
+_MEDDLES = 0.5
 
 
 class LawBroken(AssertionError):
@@ -81,19 +83,20 @@ class LawBroken(AssertionError):
 
 
 class ReplayExecutor:
-    """Runs the app's functions here, by the worker's own code; ``pause`` takes some time or none."""
+    """Runs the app's functions here, by the worker's own code. ``meddle`` stands for what may
+    happen while an activity runs, or while its answer is on its way."""
 
     def __init__(
         self,
         app: App,
         mended: set[str],
-        pause: Callable[[], Awaitable[None]],
+        meddle: Callable[[str], Awaitable[None]],
         counts: Counter[str],
     ) -> None:
         self._app = app
         self._sessions = SessionTable(app)
         self._mended = mended
-        self._pause = pause
+        self._meddle = meddle
         self._counts = counts
 
     async def run_episode(self, episode: Episode) -> EpisodeResult:
@@ -107,7 +110,7 @@ class ReplayExecutor:
 
     async def run_activity(self, call: ActivityCall) -> ActivityResult:
         """See ``contracts.executor``; ``Flawed`` fails until its token is mended."""
-        await self._pause()
+        await self._meddle(call.instance_id)
         if call.name == "Flawed" and json.loads(call.input or "") not in self._mended:
             return ActivityResult(failure=_FLAW)
         message = {**msgspec.to_builtins(call), "call": 1}
@@ -117,7 +120,7 @@ class ReplayExecutor:
         if call.feeds is not None and answer["failure"] is None:
             answer = self._sessions.feed(message, answer, seconds=0.0)
             self._counts["turns fed"] += "turn" in answer
-            await self._pause()  # and meanwhile others may move the instance on
+            await self._meddle(call.instance_id)
         done = msgspec.convert(answer, ActivityDone)
         return ActivityResult(done.result, done.failure, done.turn)
 
@@ -215,7 +218,7 @@ class Simulation:
 
     def __init__(self, app: App, seed: int) -> None:
         self._random = random.Random(seed)  # reproducible, not secret
-        self._pauses = random.Random(seed)
+        self._moments = random.Random(seed)
         self._app = app
         self._clock = JumpClock()
         self._state = MemoryState()
@@ -273,7 +276,7 @@ class Simulation:
             store = WatchedStore(self._new_store(), self._check, self._broken.append)
             await store.open()
             # The watched store has every verb; what it does not define it passes on.
-            executor = ReplayExecutor(self._app, self._mended, self._pause_of_work, self.counts)
+            executor = ReplayExecutor(self._app, self._mended, self._meddle, self.counts)
             engine = Engine(store, self._clock, executor)
             await engine.start()
             client = Client(store, self._clock, wakeups=engine)
@@ -285,8 +288,17 @@ class Simulation:
             self._state, task_hub=HUB, clock=self._clock, lease_seconds=LEASE_SECONDS
         )
 
-    async def _pause_of_work(self) -> None:
-        await self._clock.sleep(self._pauses.choice([0.0, 0.0, 0.1, 0.3, 5.0]))
+    async def _meddle(self, instance_id: str) -> None:
+        """Let the instance wait for its activity: no time, a moment in which an event may come,
+        or a while."""
+        seconds = self._moments.choice([0.0, 0.0, 0.0, 0.3, 5.0])
+        if seconds:
+            await self._clock.sleep(seconds)
+            return
+        if self._moments.random() < _MEDDLES:
+            await self._call(lambda client: client.raise_event(instance_id, "E", "1"))
+        for _ in range(self._moments.randrange(20)):
+            await asyncio.sleep(0)
 
     async def _kill(self) -> None:
         if self._processes:

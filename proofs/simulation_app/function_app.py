@@ -39,6 +39,12 @@ def take(context, token, step, plan):
         winner = yield context.task_any([late, event])
         if winner is event:
             late.cancel()
+    elif step == "either":
+        echo = context.call_activity("Echo", token)
+        event = context.wait_for_external_event("E")
+        winner = yield context.task_any([echo, event])
+        yield context.call_activity("Echo", "event" if winner is event else "echo")
+        yield echo
     elif step == "signal":
         context.signal_entity(journal, "write", token)
     elif step == "call":
