@@ -46,6 +46,7 @@ _JOIN_SECONDS = 1.0
 _FEED_SECONDS = 0.1
 """An activity that takes longer than that does not feed: a crossing is nothing to it."""
 _MAX_FEEDS = 64
+"""So many run together, before whatever else stands in line."""
 _NO_APP = "No app is loaded in this worker."
 
 
