@@ -47,7 +47,14 @@ _DISK = ("--rounds", "2", "--patience-seconds", "8")
 
 # A proof that is added gets its line here; tests/e2e/test_proofs.py asks for it.
 PROOFS = (
-    Proof("simulation", ("--seeds", "12"), (Planted("memory-no-epoch", ("--seeds", "20")),)),
+    Proof(
+        "simulation",
+        ("--seeds", "12"),
+        (
+            Planted("memory-no-epoch", ("--seeds", "20")),
+            Planted("feeds-too-late", ("--seeds", "20")),
+        ),
+    ),
     Proof(
         "statements",
         (),

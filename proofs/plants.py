@@ -107,6 +107,17 @@ def _check_then_insert() -> None:
         replace(store, "start", hasty(store.start))
 
 
+@plant("feeds-too-late", "A turn counts only if nothing has entered the history since it began.")
+def _feeds_too_late() -> None:
+    from soloist.engine import session
+
+    def take_fed(self: Any) -> Any:
+        self._fed_at_length = self._state.length
+        return take_fed_before(self)
+
+    take_fed_before = replace(session.Session, "_take_fed", take_fed)
+
+
 # -- the memory store ----------------------------------------------------------------------------
 
 

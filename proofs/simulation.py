@@ -49,6 +49,7 @@ from soloist.stores import MemoryState, MemoryStore
 from soloist.stores.memory_state import Hub, Instance
 from soloist.telemetry import configure_logging
 from soloist.testing import JumpClock
+from soloist.wire import ActivityDone
 from soloist_worker import activities, calls, entities
 from soloist_worker.app import App, load_app
 from soloist_worker.sessions import SessionTable
@@ -58,10 +59,23 @@ HUB = "Simulated"
 LEASE_SECONDS = 30.0
 MAX_HOSTS = 3
 IDS = 4
-STEPS = ("activities", "timer", "event", "signal", "call", "children", "retry", "again", "flaw")
+STEPS = (
+    "activities",
+    "chain",
+    "timer",
+    "event",
+    "either",
+    "signal",
+    "call",
+    "children",
+    "retry",
+    "again",
+    "flaw",
+)
 SETTLING_SECONDS = 1_200.0
 
 _GOES_ON = 0.7
+_MEDDLES = 0.5
 
 
 class LawBroken(AssertionError):
@@ -69,34 +83,46 @@ class LawBroken(AssertionError):
 
 
 class ReplayExecutor:
-    """Runs the app's functions here and now, by the worker's own code."""
+    """Runs the app's functions here, by the worker's own code. ``meddle`` stands for what may
+    happen while an activity runs, or while its answer is on its way."""
 
-    def __init__(self, app: App, mended: set[str]) -> None:
+    def __init__(
+        self,
+        app: App,
+        mended: set[str],
+        meddle: Callable[[str], Awaitable[None]],
+        counts: Counter[str],
+    ) -> None:
         self._app = app
         self._sessions = SessionTable(app)
         self._mended = mended
+        self._meddle = meddle
+        self._counts = counts
 
     async def run_episode(self, episode: Episode) -> EpisodeResult:
         """See ``contracts.executor``."""
         await asyncio.sleep(0)
         answer = self._sessions.run({**msgspec.to_builtins(episode), "call": 1})
         if answer["kind"] == "history_missing":
+            self._counts["histories asked for"] += 1
             raise HistoryNeeded
         return msgspec.convert(answer["result"], EpisodeResult)
 
     async def run_activity(self, call: ActivityCall) -> ActivityResult:
         """See ``contracts.executor``; ``Flawed`` fails until its token is mended."""
-        await asyncio.sleep(0)
-        if call.name == "Flawed":
-            is_mended = json.loads(call.input or "") in self._mended
-            return ActivityResult("1") if is_mended else ActivityResult(failure=_FLAW)
+        await self._meddle(call.instance_id)
+        if call.name == "Flawed" and json.loads(call.input or "") not in self._mended:
+            return ActivityResult(failure=_FLAW)
         message = {**msgspec.to_builtins(call), "call": 1}
         function = activities.find(self._app, message)
         assert not isinstance(function, str), "the app has its activities"
         answer = calls.run(activities, calls.Call(function, message, self._app.codec, None))
-        return ActivityResult(
-            answer["result"], msgspec.convert(answer["failure"], FailureDetails | None)
-        )
+        if call.feeds is not None and answer["failure"] is None:
+            answer = self._sessions.feed(message, answer, seconds=0.0)
+            self._counts["turns fed"] += "turn" in answer
+            await self._meddle(call.instance_id)
+        done = msgspec.convert(answer, ActivityDone)
+        return ActivityResult(done.result, done.failure, done.turn)
 
     async def run_entity(self, batch: EntityBatch) -> EntityResult:
         """See ``contracts.executor``."""
@@ -192,6 +218,7 @@ class Simulation:
 
     def __init__(self, app: App, seed: int) -> None:
         self._random = random.Random(seed)  # reproducible, not secret
+        self._moments = random.Random(seed)
         self._app = app
         self._clock = JumpClock()
         self._state = MemoryState()
@@ -249,7 +276,8 @@ class Simulation:
             store = WatchedStore(self._new_store(), self._check, self._broken.append)
             await store.open()
             # The watched store has every verb; what it does not define it passes on.
-            engine = Engine(store, self._clock, ReplayExecutor(self._app, self._mended))
+            executor = ReplayExecutor(self._app, self._mended, self._meddle, self.counts)
+            engine = Engine(store, self._clock, executor)
             await engine.start()
             client = Client(store, self._clock, wakeups=engine)
             self._processes.append(Process(store, engine, client))
@@ -259,6 +287,18 @@ class Simulation:
         return MemoryStore(
             self._state, task_hub=HUB, clock=self._clock, lease_seconds=LEASE_SECONDS
         )
+
+    async def _meddle(self, instance_id: str) -> None:
+        """Let the instance wait for its activity: no time, a moment in which an event may come,
+        or a while."""
+        seconds = self._moments.choice([0.0, 0.0, 0.0, 0.3, 5.0])
+        if seconds:
+            await self._clock.sleep(seconds)
+            return
+        if self._moments.random() < _MEDDLES:
+            await self._call(lambda client: client.raise_event(instance_id, "E", "1"))
+        for _ in range(self._moments.randrange(20)):
+            await asyncio.sleep(0)
 
     async def _kill(self) -> None:
         if self._processes:

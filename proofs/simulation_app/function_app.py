@@ -27,6 +27,10 @@ def take(context, token, step, plan):
     if step == "activities":
         found = yield context.task_all([context.call_activity("Echo", n) for n in range(3)])
         assert found == [0, 1, 2], found
+    elif step == "chain":
+        for n in range(3):
+            found = yield context.call_activity("Echo", n)
+            assert found == n, found
     elif step == "timer":
         yield context.create_timer(context.current_utc_datetime + timedelta(seconds=7))
     elif step == "event":
@@ -35,6 +39,12 @@ def take(context, token, step, plan):
         winner = yield context.task_any([late, event])
         if winner is event:
             late.cancel()
+    elif step == "either":
+        echo = context.call_activity("Echo", token)
+        event = context.wait_for_external_event("E")
+        winner = yield context.task_any([echo, event])
+        yield context.call_activity("Echo", "event" if winner is event else "echo")
+        yield echo
     elif step == "signal":
         context.signal_entity(journal, "write", token)
     elif step == "call":
@@ -56,6 +66,12 @@ def take(context, token, step, plan):
 @app.activity_trigger(input_name="value")
 def Echo(value):
     """Return the value."""
+    return value
+
+
+@app.activity_trigger(input_name="value")
+def Flawed(value):
+    """Return the value, once the simulation lets it."""
     return value
 
 

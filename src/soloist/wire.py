@@ -14,7 +14,7 @@ from datetime import datetime
 
 import msgspec
 
-from soloist.contracts.executor import EntityOperation, EntityResult
+from soloist.contracts.executor import EntityOperation, EntityResult, FedTurn, Feed
 from soloist.core.actions import EpisodeResult
 from soloist.core.events import HistoryEvent
 from soloist.core.failures import FailureDetails
@@ -69,7 +69,10 @@ class Forget(_Message, frozen=True, tag="forget"):
 
 
 class RunActivity(_Message, frozen=True, tag="activity"):
-    """Host: run an activity; ``input`` is the JSON text that the orchestrator passed."""
+    """Host: run an activity; ``input`` is the JSON text that the orchestrator passed.
+
+    ``feeds`` says where the orchestrator stands, if it may be fed the result at once.
+    """
 
     call: int
     name: str
@@ -77,6 +80,7 @@ class RunActivity(_Message, frozen=True, tag="activity"):
     instance_id: str
     task_id: int
     generation: int
+    feeds: Feed | None = None
 
 
 class RunEntity(_Message, frozen=True, tag="entity"):
@@ -222,11 +226,12 @@ class HistoryMissing(_Message, frozen=True, tag="history_missing"):
 
 
 class ActivityDone(_Message, frozen=True, tag="activity_done"):
-    """Worker: the answer to ``RunActivity``."""
+    """Worker: the answer to ``RunActivity``, with the ``turn`` of the orchestrator if it was fed."""
 
     call: int
     result: str | None = None
     failure: FailureDetails | None = None
+    turn: FedTurn | None = None
 
 
 class EntityDone(_Message, frozen=True, tag="entity_done"):

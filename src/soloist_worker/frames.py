@@ -130,6 +130,8 @@ def refusal(message: Message, max_frame_bytes: int) -> Message | None:
         end = {"type": "CompleteExecution", "result": None, "failure": details}
         result = {"actions": [end], "custom_status": None}
         return {"kind": kind, "call": message["call"], "result": result}
+    if kind == "activity_done" and message.get("turn") is not None:
+        return {**message, "turn": None}
     if kind == "activity_done":
         return {"kind": kind, "call": message["call"], "result": None, "failure": details}
     if kind == "handle_done":

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from datetime import timedelta
 
 from soloist_worker.app import App
 from soloist_worker.failures import failure, failure_of
 from soloist_worker.frames import Message
-from soloist_worker.replay import History, Session, Surface
+from soloist_worker.replay import History, Session, Surface, parse_time
 
 DEFAULT_MAX_SESSIONS = 5_000
 
@@ -31,6 +32,34 @@ class SessionTable:
         if result is None:
             return {"kind": "history_missing", "call": call}
         return {"kind": "episode_done", "call": call, "result": result}
+
+    def feed(self, activity: Message, answer: Message, seconds: float) -> Message:
+        """Feed an activity's result to the orchestrator that waits for it, if its session is held
+        where the host believes it to be; return the answer, with the turn if there was one.
+
+        ``activity`` is the host's question, asked ``seconds`` ago.
+        """
+        feeds, generation = activity["feeds"], activity["generation"]
+        held = self._held.get(generation)
+        if held is None or not _stands_at(held, feeds):
+            return answer
+        at = (parse_time(feeds["at"]) + timedelta(seconds=seconds)).isoformat()
+        completed = {"task_id": activity["task_id"], "result": answer["result"]}
+        episode = {
+            "call": activity["call"],
+            "generation": generation,
+            "instance_id": activity["instance_id"],
+            "events": [
+                {"type": "OrchestratorStarted", "at": at},
+                {"type": "TaskCompleted", "at": at, **completed},
+            ],
+            "past": None,
+            **feeds,
+        }
+        done = self.run(episode)
+        if done["kind"] == "episode_done":
+            answer["turn"] = {"at": at, "result": done["result"]}
+        return answer
 
     def forget(self, generation: int) -> None:
         """Drop a session, if it is held."""
@@ -69,13 +98,17 @@ class SessionTable:
         held = self._held.pop(message["generation"], None)
         if held is None or message["past"] is not None:
             return None
-        is_same = held.execution_id == message["execution_id"]
-        return held if is_same and held.position == message["position"] else None
+        return held if _stands_at(held, message) else None
 
     def _hold(self, generation: int, session: Session) -> None:
         self._held[generation] = session
         if len(self._held) > self._max_sessions:
             self._held.popitem(last=False)
+
+
+def _stands_at(session: Session, place: Message) -> bool:
+    is_same = session.execution_id == place["execution_id"]
+    return bool(is_same and session.position == place["position"])
 
 
 def _begin(surface: Surface, message: Message) -> Session | None:

@@ -9,6 +9,8 @@ reads the socket) never runs the user's code:
 * handles of a modern SDK go where they belong as functions, mostly to the event loop, and run the
   user's code on threads of the SDK's;
 * asynchronous ones go to the *event loop*: the main thread's in a process of its own;
+* what an activity comes to may *feed* its orchestrator: then it goes on to the episode thread, which
+  runs the turn at once and sends both together;
 * the host's answers to durable clients go to whoever waits for them.
 
 An orchestrator that blocks the episode thread blocks all others; a *watchdog* says so.
@@ -22,6 +24,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Coroutine
 from functools import partial
 from queue import SimpleQueue
@@ -42,6 +45,10 @@ Job = Callable[[], None]
 _FLUSH_SECONDS = 0.002
 _LEAST_SLOW_SECONDS = 0.01
 _JOIN_SECONDS = 1.0
+_FEED_SECONDS = 0.1
+"""An activity that takes longer than that does not feed: a crossing is nothing to it."""
+_MAX_FEEDS = 64
+"""So many run together, before whatever else stands in line."""
 _NO_APP = "No app is loaded in this worker."
 
 
@@ -82,6 +89,7 @@ class Worker:
         self._when_idle: Job | None = None
         self._is_closed = False
         self._turns: SimpleQueue[list[Message] | Job | None] = SimpleQueue()
+        self._feeds: deque[Message] = deque()
         self._load_in: Callable[[Job], None] = load_in or self._turns.put
         self._episode_thread = threading.Thread(
             target=self._run_turns, name="soloist-episodes", daemon=True
@@ -95,7 +103,7 @@ class Worker:
         if self._is_closed:
             return
         turns: list[Message] = []
-        coroutines: list[Coroutine[Any, Any, Message]] = []
+        coroutines: list[Coroutine[Any, Any, None]] = []
         asked = 0
         for message in messages:
             asked += message["kind"] in _QUESTIONS
@@ -236,7 +244,11 @@ class Worker:
                 continue
             watchdog.turn_at = turn_at
             watchdog.turn = message
-            answers.append(sessions.run(message))
+            if message["kind"] == "episode":
+                answers.append(sessions.run(message))
+            else:
+                seconds = time.monotonic() - message["asked_at"]
+                answers.append(sessions.feed(message["activity"], message["answer"], seconds))
             now = time.monotonic()
             if now - turn_at >= slow_seconds:
                 watchdog.ended(now - turn_at)
@@ -250,13 +262,20 @@ class Worker:
         if answers:
             self._answer(answers)
 
+    def _run_feeds(self) -> None:
+        """Run what has gathered; each brings a call of this, so whatever is left has its own."""
+        feeds = self._feeds
+        batch = [feeds.popleft() for _ in range(min(len(feeds), _MAX_FEEDS))]
+        if batch:
+            self._run_batch(batch)
+
     # Functions.
 
     def _begin_call(
         self,
         trigger: Trigger,
         message: Message,
-        coroutines: list[Coroutine[Any, Any, Message]],
+        coroutines: list[Coroutine[Any, Any, None]],
     ) -> None:
         app, pool = self._app, self._pool
         if app is None or pool is None:
@@ -269,10 +288,11 @@ class Worker:
         if trigger is web:
             self._transport.learn(message["client_binding"])
         call = Call(function, message, app.codec, self._client_binding)
+        asked_at = time.monotonic()
         if function.is_async:
-            coroutines.append(run_async(trigger, call))
+            coroutines.append(self._run_task(run_async(trigger, call), message, asked_at))
             return
-        pool.submit(partial(self._run_in_pool, partial(run, trigger, call)))
+        pool.submit(partial(self._run_in_pool, partial(run, trigger, call), message, asked_at))
 
     def _begin_entity(self, message: Message) -> None:
         app, pool = self._app, self._pool
@@ -283,23 +303,44 @@ class Worker:
         if isinstance(function, str):
             self._answer([entities.refused(message, function)])
             return
-        pool.submit(partial(self._run_in_pool, partial(entities.run, function, message)))
+        work = partial(entities.run, function, message)
+        pool.submit(partial(self._run_in_pool, work, message, time.monotonic()))
 
-    def _run_in_pool(self, work: Callable[[], Message]) -> None:
+    def _run_in_pool(self, work: Callable[[], Message], message: Message, asked_at: float) -> None:
         self._transport.enter()
-        self._answer([work()])
+        self._finish(work(), message, asked_at)
+
+    def _finish(self, answer: Message, message: Message, asked_at: float) -> None:
+        """Answer the host, or let the episode thread do so once it has fed the result to the
+        orchestrator that waits for it."""
+        feeds = message.get("feeds")
+        if feeds is None or answer["failure"] is not None or _is_long_ago(asked_at):
+            self._answer([answer])
+            return
+        feed = {
+            "kind": "feed",
+            "name": feeds["name"],
+            "instance_id": message["instance_id"],
+            "activity": message,
+            "asked_at": asked_at,
+            "answer": answer,
+        }
+        self._feeds.append(feed)
+        self._turns.put(self._run_feeds)
 
     # The event loop.
 
-    def _begin_tasks(self, coroutines: list[Coroutine[Any, Any, Message]]) -> None:
+    def _begin_tasks(self, coroutines: list[Coroutine[Any, Any, None]]) -> None:
         for coroutine in coroutines:
-            task = asyncio.ensure_future(self._run_task(coroutine))
+            task = asyncio.ensure_future(coroutine)
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _run_task(self, coroutine: Coroutine[Any, Any, Message]) -> None:
+    async def _run_task(
+        self, work: Coroutine[Any, Any, Message], message: Message, asked_at: float
+    ) -> None:
         self._transport.enter()
-        self._answer([await coroutine])
+        self._finish(await work, message, asked_at)
 
     def _need_loop(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:
@@ -335,6 +376,10 @@ _TRIGGERS: dict[str, Trigger] = {
     "timer": timers,
 }
 _QUESTIONS = frozenset(("episode", "entity", *_TRIGGERS))
+
+
+def _is_long_ago(asked_at: float) -> bool:
+    return time.monotonic() - asked_at > _FEED_SECONDS
 
 
 def _run_loop(

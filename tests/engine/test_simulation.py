@@ -23,7 +23,7 @@ def app() -> App:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_laws_hold_whatever_happens(app: App, seed: int) -> None:
     counts = simulate(app, seed, EVENTS)
-    assert counts["commits checked"] > 50
+    assert counts["commits checked"] > 30
     assert counts["hosts killed"] + counts["hosts paused"] > 0
 
 

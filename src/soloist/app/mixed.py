@@ -9,6 +9,8 @@ import asyncio
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from soloist.client import Functions
 from soloist.contracts.executor import (
     ActivityCall,
@@ -63,6 +65,8 @@ class MixedExecutor:
             return await self._workers.run_activity(call)
         if call.name == HTTP_ACTIVITY:
             return await self._app.run_activity(call)
+        if call.feeds is not None and self._bounds.activities.locked():
+            call = msgspec.structs.replace(call, feeds=None)  # what it says will be out of date
         async with self._bounds.activities:
             if self._is_draining:
                 raise WorkerAbsent("The host is stopping.")

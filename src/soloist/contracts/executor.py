@@ -40,8 +40,32 @@ class Episode(msgspec.Struct, frozen=True, kw_only=True):
     past: tuple[HistoryEvent, ...] | None
 
 
+class Feed(msgspec.Struct, frozen=True, gc=False):
+    """Where an orchestrator stands that waits for one activity and for nothing else.
+
+    ``name`` is the orchestrator's; its session was fed ``position`` events, as in an ``Episode``.
+    ``at`` is when the activity is begun.
+    """
+
+    name: str
+    execution_id: str
+    position: int
+    at: datetime
+
+
+class FedTurn(msgspec.Struct, frozen=True, gc=False):
+    """A turn that was taken where the activity ended: what the code asked for when it was fed
+    ``OrchestratorStarted`` and the activity's ``TaskCompleted``, both of the time ``at``."""
+
+    at: datetime
+    result: EpisodeResult
+
+
 class ActivityCall(msgspec.Struct, frozen=True, kw_only=True):
-    """One run of one activity. ``generation`` is the fencing token of its instance."""
+    """One run of one activity. ``generation`` is the fencing token of its instance.
+
+    With ``feeds`` the executor may at once feed a result to the orchestrator that waits for it.
+    """
 
     generation: int
     instance_id: str
@@ -49,13 +73,18 @@ class ActivityCall(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     input: str | None
     extras: Extras | None = None
+    feeds: Feed | None = None
 
 
 class ActivityResult(msgspec.Struct, frozen=True):
-    """What an activity came to: a result, or a failure when ``failure`` is not ``None``."""
+    """What an activity came to: a result, or a failure when ``failure`` is not ``None``.
+
+    ``turn`` is the turn that the result caused, if it was fed to its orchestrator.
+    """
 
     result: str | None = None
     failure: FailureDetails | None = None
+    turn: FedTurn | None = None
 
 
 class EntityOperation(msgspec.Struct, frozen=True):
@@ -172,6 +201,10 @@ class Executor(Protocol):
 
     async def run_activity(self, call: ActivityCall) -> ActivityResult:
         """Run an activity. A user's exception, or an unknown name, is a result.
+
+        An executor that holds the session which the call ``feeds``, in that execution and at that
+        position, may run the turn too; the session has then been fed, whether the turn is used or
+        not. Any other ignores it.
 
         Raises:
             WorkerLost: the process died; the activity may have run, and may be run again.

@@ -83,6 +83,13 @@ class OrchestrationState:
         entity's answer and an external event do not."""
         return bool(self.open_tasks or self.open_timers or self.open_children)
 
+    def waits_only_for(self, task_id: int) -> bool:
+        """Whether that activity is all that was begun and has not ended, and its completion is for
+        the code to see at once. An external event may still come."""
+        if task_id not in self.open_tasks or len(self.open_tasks) > 1 or self.is_suspended:
+            return False
+        return not (self.open_timers or self.open_children or self.open_calls or self.open_locks)
+
     def extend(self, events: Iterable[HistoryEvent]) -> None:
         """Apply events in order."""
         for event in events:

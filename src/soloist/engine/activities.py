@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Protocol
 
 import msgspec
 
 from soloist.contracts.clock import Clock
-from soloist.contracts.executor import ActivityCall, ActivityResult, Executor
+from soloist.contracts.executor import ActivityCall, ActivityResult, Executor, FedTurn, Feed
 from soloist.core.events import TaskCompleted, TaskFailed
 from soloist.core.failures import FailureDetails
 from soloist.core.payloads import exceeds
@@ -27,6 +28,7 @@ from soloist.telemetry import logger
 _log = logger(__name__)
 
 _LOSSES_OF_A_SUSPECT = 2
+_MAX_CLOCK_ERROR = timedelta(seconds=1)
 
 
 class Caller(Protocol):
@@ -36,8 +38,11 @@ class Caller(Protocol):
     def is_closed(self) -> bool:
         """Whether the result is of no use any more."""
 
-    def arrive(self, completion: TaskCompleted | TaskFailed) -> None:
-        """Take the activity's completion."""
+    def feed(self, task_id: int) -> Feed | None:
+        """Say where the code stands, if the activity is all that it waits for."""
+
+    def arrive(self, completion: TaskCompleted | TaskFailed, turn: FedTurn | None) -> None:
+        """Take the activity's completion, and the turn that it caused if the code was fed it."""
 
 
 class _Job(msgspec.Struct, gc=False):
@@ -125,15 +130,20 @@ class ActivityPool:
 
     async def _run(self, job: _Job) -> None:
         result: ActivityResult | None
+        call = job.call
+        # Not twice: should the code kill the worker, it must not be taken for the activity's doing.
+        feed = None if job.losses else job.caller.feed(call.task_id)
+        if feed is not None:
+            call = msgspec.structs.replace(call, feeds=feed)
         try:
-            result = await self._executor.run_activity(job.call)
+            result = await self._executor.run_activity(call)
         except WorkerLost as error:
             result = self._after_loss(job, error)
         except Exception as error:  # noqa: BLE001  # a fault of ours must not lose the activity
             _log.exception("activity could not be run", activity=job.call.name)
             result = ActivityResult(failure=FailureDetails(f"It could not be run: {error}"))
         if result is not None and not job.caller.is_closed:
-            job.caller.arrive(self._completion(job.call, result))
+            job.caller.arrive(*self._completion(call, result))
 
     def _after_loss(self, job: _Job, error: WorkerLost) -> ActivityResult | None:
         job.losses += not isinstance(error, WorkerAbsent)
@@ -152,14 +162,19 @@ class ActivityPool:
         if self._examiner is None:
             self._examiner = asyncio.create_task(self._run_jobs(self._suspects))
 
-    def _completion(self, call: ActivityCall, result: ActivityResult) -> TaskCompleted | TaskFailed:
+    def _completion(
+        self, call: ActivityCall, result: ActivityResult
+    ) -> tuple[TaskCompleted | TaskFailed, FedTurn | None]:
+        """Return what to record, with the turn as long as it fits what is recorded."""
         now = self._clock.now()
-        failure = result.failure
+        failure, turn = result.failure, result.turn
         if result.result is not None and exceeds(result.result, self._max_payload_bytes):
             failure = FailureDetails(
                 f"Its result exceeds the limit of {self._max_payload_bytes} bytes"
                 " (setting max_payload_bytes)."
             )
         if failure is not None:
-            return TaskFailed(now, call.task_id, failure)
-        return TaskCompleted(now, call.task_id, result.result)
+            return TaskFailed(now, call.task_id, failure), None
+        if turn is None or abs(now - turn.at) > _MAX_CLOCK_ERROR:
+            return TaskCompleted(now, call.task_id, result.result), None
+        return TaskCompleted(turn.at, call.task_id, result.result), turn

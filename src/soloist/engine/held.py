@@ -61,6 +61,11 @@ class Mailbox:
         self._generation = lease.record.generation
         self._last_message_id = lease.messages[-1].message_id if lease.messages else 0
 
+    @property
+    def has_messages(self) -> bool:
+        """Whether messages wait, as far as is known."""
+        return self.has_mail or bool(self.messages)
+
     async def read(self) -> None:
         """Fetch what was delivered since the last time, if anything was."""
         if not self.has_mail:

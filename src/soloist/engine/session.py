@@ -4,6 +4,12 @@
 thing that changes it. Completions of activities, messages of the inbox and timers that fall due
 *arrive*; whatever has arrived by then is taken together as one turn: the code is run over it, the
 core says what that means, and one commit makes it durable. Only then are new activities begun.
+
+An activity that is all that the code waits for may come back with the turn that it caused: whoever
+ran it fed its result to the code on the spot. Such a turn counts only if nothing has entered the
+history since the activity was begun; else it is as if the code had never been run over it. Then
+the executor's session stands ahead of ours, asks for the history, and is made anew from it.
+
 A commit that is refused means that somebody else holds the instance: the session drops dead and
 tells nobody, because all that it did since its last commit never happened.
 
@@ -18,7 +24,14 @@ from uuid import uuid4
 
 import msgspec
 
-from soloist.contracts.executor import ActivityCall, Episode, HistoryNeeded, WorkKind
+from soloist.contracts.executor import (
+    ActivityCall,
+    Episode,
+    FedTurn,
+    Feed,
+    HistoryNeeded,
+    WorkKind,
+)
 from soloist.core.actions import (
     HTTP_ACTIVITY,
     CompleteExecution,
@@ -56,6 +69,15 @@ class _Wait(msgspec.Struct, frozen=True):
     until: datetime | None = None
 
 
+class _Arrived(msgspec.Struct, frozen=True):
+    """What is taken as one turn, and the inbox messages that it uses up; ``fed`` is what the code
+    made of it, if it was run already."""
+
+    arrivals: list[Arrival]
+    consumed: tuple[int, ...] = ()
+    fed: FedTurn | None = None
+
+
 class _Errand:
     """Brings an activity's completion to the execution that asked for it, and to no other."""
 
@@ -68,9 +90,13 @@ class _Errand:
         """Whether the execution is over or its session is."""
         return self._session.is_closed or self._session.execution_id != self._execution_id
 
-    def arrive(self, completion: TaskCompleted | TaskFailed) -> None:
-        """Take the activity's completion."""
-        self._session.arrive(completion)
+    def feed(self, task_id: int) -> Feed | None:
+        """Say where the code stands, if the activity is all that it waits for."""
+        return self._session.feed(task_id)
+
+    def arrive(self, completion: TaskCompleted | TaskFailed, turn: FedTurn | None) -> None:
+        """Take the activity's completion, and the turn that it caused if the code was fed it."""
+        self._session.arrive(completion, turn)
 
 
 class Session(Held):
@@ -86,6 +112,8 @@ class Session(Held):
         self._past: tuple[HistoryEvent, ...] | None = ()
         self._fed = 0
         self._unfed: list[HistoryEvent] = []
+        self._fed_at_length = 0
+        self._fed_turn: FedTurn | None = None
         self._custom_status = record.custom_status
         self._started: ExecutionStarted | None = None
         self._completions: list[Arrival] = []
@@ -96,21 +124,33 @@ class Session(Held):
         """The execution that runs now."""
         return self._execution.execution_id
 
-    def arrive(self, completion: TaskCompleted | TaskFailed) -> None:
-        """Take the completion of an activity."""
+    def feed(self, task_id: int) -> Feed | None:
+        """Say where the code stands, if the activity is all that it waits for."""
+        is_at_hand = self._past is None and not self._unfed and self._end is None
+        if not is_at_hand or not self._state.waits_only_for(task_id) or self._mailbox.has_messages:
+            return None
+        now, clock_at = self._tools.clock.now(), self._state.clock_at
+        if clock_at is not None and clock_at > now:
+            return None
+        self._fed_at_length = self._state.length
+        return Feed(self._record.name, self.execution_id, self._fed, now)
+
+    def arrive(self, completion: TaskCompleted | TaskFailed, turn: FedTurn | None) -> None:
+        """Take the completion of an activity, and the turn that it caused if there is one."""
         self._completions.append(completion)
+        self._fed_turn = turn
         self._awake.set()
 
     async def _work(self) -> HeldEnd:
         try:
             await self._load()
             while True:
-                arrivals, consumed = await self._next_arrivals()
+                arrived = await self._next_arrivals()
                 if self.is_closed:
                     return HeldEnd.STALE
-                if not arrivals:
+                if arrived is None:
                     return await self._give_back()
-                conclusion = await self._turn(arrivals, consumed)
+                conclusion = await self._turn(arrived)
                 if conclusion is None:
                     return HeldEnd.STALE
                 if conclusion.is_over and not isinstance(conclusion.end, ContinueAsNew):
@@ -167,27 +207,27 @@ class Session(Held):
             record.extras,
         )
 
-    async def _next_arrivals(self) -> tuple[list[Arrival], tuple[int, ...]]:
-        """Wait for something to do; return it with the inbox messages that it uses up."""
+    async def _next_arrivals(self) -> _Arrived | None:
+        """Wait for something to do; ``None`` when the instance is to be given back before."""
         while not self.is_closed and (not self._must_release or self._completions):
             self._awake.clear()
             await self._mailbox.read()
             wait = self._must_wait()
             if wait is None:
-                arrivals, consumed = self._take_arrivals()
-                if arrivals:
-                    return arrivals, consumed
+                arrived = self._take_fed() or self._take_arrivals()
+                if arrived.arrivals:
+                    return arrived
             self._wake_at(self._next_timer_at if wait is None else wait.until)
             if not self._state.open_tasks:
                 self._tools.on_rest(self)
             await self._awake.wait()
             self._tools.on_wake(self)
-        return [], ()
+        return None
 
     def _must_wait(self) -> _Wait | None:
         """Return until when nothing may be shown to the code: before the time at which it begins,
         or while nobody can run it. A termination needs no code and is let through."""
-        if any(isinstance(each.event, ExecutionTerminated) for each in self._mailbox.messages):
+        if self._is_terminated():
             return None
         start_at = self._start_at()
         if start_at is not None:
@@ -195,6 +235,9 @@ class Session(Held):
         record = self._record
         kind = WorkKind.ORCHESTRATION
         return None if self._absence(kind, record.name, record.version) is None else _Wait()
+
+    def _is_terminated(self) -> bool:
+        return any(isinstance(each.event, ExecutionTerminated) for each in self._mailbox.messages)
 
     def _start_at(self) -> datetime | None:
         """Return when the instance begins, if that is yet to come."""
@@ -206,7 +249,16 @@ class Session(Held):
     def _retry_at(self) -> datetime | None:
         return self._start_at() or super()._retry_at()
 
-    def _take_arrivals(self) -> tuple[list[Arrival], tuple[int, ...]]:
+    def _take_fed(self) -> _Arrived | None:
+        """Take the completion that the code was fed already, if that is what comes next."""
+        fed, self._fed_turn = self._fed_turn, None
+        is_next = fed is not None and self._fed_at_length == self._state.length
+        if not is_next or self._is_terminated():
+            return None
+        # Of one open task there is one completion.
+        return _Arrived([self._completions.pop()], fed=fed)
+
+    def _take_arrivals(self) -> _Arrived:
         room = self._tools.settings.max_arrivals_per_turn
         arrivals: list[Arrival] = []
         if self._started is not None:
@@ -222,7 +274,7 @@ class Session(Held):
             assert not isinstance(message.event, EntityMail), "for entities"
             arrivals.append(message.event)
             consumed.append(message.message_id)
-        return arrivals, tuple(consumed)
+        return _Arrived(arrivals, tuple(consumed))
 
     def _fired_timers(self) -> list[TimerFired]:
         if self._next_timer_at is None:
@@ -234,21 +286,23 @@ class Session(Held):
         due.sort(key=lambda timer: (timer.fire_at, timer.task_id))
         return [TimerFired(now, timer.task_id, timer.fire_at) for timer in due]
 
-    async def _turn(self, arrivals: list[Arrival], consumed: tuple[int, ...]) -> Conclusion | None:
+    async def _turn(self, arrived: _Arrived) -> Conclusion | None:
         """Take one turn and commit it; ``None`` when the lease turned out to be lost."""
         tools = self._tools
-        turn = open_turn(self._state, arrivals, self._end, tools.clock.now())
+        fed = arrived.fed
+        opened_at = tools.clock.now() if fed is None else fed.at
+        turn = open_turn(self._state, arrived.arrivals, self._end, opened_at)
         history_length = self._state.length
-        result = await self._run_code(turn) if turn.needs_code else _NO_CODE
+        result = await self._run_code(turn, fed) if turn.needs_code else _NO_CODE
         if result is None:
             return None
-        now = tools.clock.now()
+        now = max(tools.clock.now(), opened_at)
         conclusion = close_turn(
             self._state, turn, result, self._end, now, tools.settings.limits, self._execution
         )
         if result.custom_status is not None:
             self._custom_status = None if result.custom_status == "null" else result.custom_status
-        outcome = self._outcome(conclusion, consumed, history_length, now)
+        outcome = self._outcome(conclusion, arrived.consumed, history_length, now)
         receipt = await tools.store.commit(outcome, tools.claim())
         if receipt is None:
             _log.info("stale commit refused", instance_id=self.instance_id)
@@ -323,9 +377,12 @@ class Session(Held):
         pool = tools.http_calls if scheduled.name == HTTP_ACTIVITY else tools.activities
         pool.submit(self._errand, call)
 
-    async def _run_code(self, turn: Turn) -> EpisodeResult | None:
-        """Run the user's code over one turn, giving it the past when it has lost it; ``None`` when
-        the instance is to be given back and nobody has run it."""
+    async def _run_code(self, turn: Turn, fed: FedTurn | None) -> EpisodeResult | None:
+        """Run the user's code over one turn, unless it was ``fed`` it, giving it the past when it
+        has lost it; ``None`` when the instance is to be given back and nobody has run it."""
+        if fed is not None:
+            self._fed += len(turn.events)
+            return fed.result
         losses = 0
         while True:
             try:

@@ -7,6 +7,8 @@ from collections.abc import Awaitable
 from datetime import timedelta
 from typing import Protocol, TypeVar
 
+import msgspec
+
 from soloist.contracts.executor import (
     ActivityCall,
     ActivityResult,
@@ -23,6 +25,9 @@ from soloist.functions.workers import WorkerPool
 from soloist.telemetry import logger
 
 _log = logger(__name__)
+_FEEDING_SECONDS = 60.0
+"""With less time than that an activity feeds no orchestrator: it would be late by a turn, and by
+those that the turn must wait for."""
 
 T = TypeVar("T")
 
@@ -61,6 +66,7 @@ class AppExecutor:
         self._turns = turns or workers
         self._http = http
         self._timeout_seconds = timeout_seconds
+        self._has_time_to_feed = (timeout_seconds or _FEEDING_SECONDS) >= _FEEDING_SECONDS
 
     async def run_episode(self, episode: Episode) -> EpisodeResult:
         """See ``contracts.executor``."""
@@ -70,6 +76,8 @@ class AppExecutor:
         """See ``contracts.executor``."""
         if call.name == HTTP_ACTIVITY:
             return await self._http.run(call)
+        if call.feeds is not None and not self._has_time_to_feed:
+            call = msgspec.structs.replace(call, feeds=None)
         result = await self._in_time(self._workers.run_activity(call))
         return result or ActivityResult(failure=self._too_slow(call.name))
 

@@ -47,6 +47,9 @@ from soloist.wire import (
 _log = logger(__name__)
 
 DEFAULT_DRAIN_SECONDS = 30.0
+_MORE_CALLS = 4
+"""By so many calls a worker may be busier than the least busy one and still get an activity
+whose orchestrator it holds: a saved crossing is worth a short wait, not a long one."""
 
 
 class HttpCall(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,8 +68,8 @@ class HttpCall(msgspec.Struct, frozen=True, kw_only=True):
 class WorkerPool:
     """``contracts.executor.Executor`` over ``count`` workers, and the HTTP functions' runner.
 
-    Episodes of one instance always meet the same worker, which holds its session; activities
-    and HTTP functions go to the least busy one.
+    Episodes of one instance always meet the same worker, which holds its session; HTTP functions
+    and activities go to the least busy one, but one that feeds a session to its holder.
     """
 
     def __init__(
@@ -162,6 +165,10 @@ class WorkerPool:
             WorkerLost: the worker died.
         """
         seat = await self._least_busy()
+        holder = self._seats[call.generation % self._count]
+        is_fed = call.feeds is not None and _may_wait(holder, seat)
+        if is_fed:
+            seat = holder
         question = RunActivity(
             seat.next_call(),
             call.name,
@@ -169,6 +176,7 @@ class WorkerPool:
             call.instance_id,
             call.task_id,
             call.generation,
+            call.feeds if is_fed else None,
         )
         try:
             answer = await seat.ask(question)
@@ -177,7 +185,7 @@ class WorkerPool:
         except AppError as error:
             return ActivityResult(failure=FailureDetails(str(error)))
         if type(answer) is ActivityDone:
-            return ActivityResult(answer.result, answer.failure)
+            return ActivityResult(answer.result, answer.failure, answer.turn)
         raise _mismatch(answer)
 
     async def run_entity(self, batch: EntityBatch) -> EntityResult:
@@ -303,6 +311,13 @@ class WorkerPool:
             for task in waits:
                 task.cancel()
             await asyncio.gather(*waits, return_exceptions=True)
+
+
+def _may_wait(holder: Seat, least_busy: Seat) -> bool:
+    """Whether an activity is well placed at the worker that holds its session."""
+    if holder is least_busy:
+        return True
+    return holder.is_up and len(holder.answers) <= len(least_busy.answers) + _MORE_CALLS
 
 
 def _same(results: Sequence[Loaded | BaseException]) -> Loaded:
