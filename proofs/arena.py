@@ -42,6 +42,9 @@ RECOVERY_SECONDS = 45.0
 GENTLE_IDS = 3
 WILD_IDS = 3
 MAX_CLOCK_ERROR = timedelta(seconds=5)
+MAX_HOSTS_APART = timedelta(seconds=0.25)
+"""So differently two hosts may know the database's time, which each measures by its answers."""
+
 MAX_EARLY_NS = 50_000_000
 FOR_EVER = 1_000_000_000
 
@@ -302,7 +305,8 @@ class Arena:
     def _untimely(self, record: InstanceRecord) -> list[str]:
         """Return which of an instance's times cannot be: all is on one machine."""
         earliest, latest = self._began_at - MAX_CLOCK_ERROR, datetime.now(UTC) + MAX_CLOCK_ERROR
-        if not earliest <= record.created_at <= record.updated_at <= latest:
+        follows = record.created_at <= record.updated_at + MAX_HOSTS_APART
+        if not (earliest <= record.created_at and follows and record.updated_at <= latest):
             return [f"was made at {record.created_at} and changed at {record.updated_at}"]
         return []
 

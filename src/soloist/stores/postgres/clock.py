@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from soloist.contracts.clock import Alarm
 from soloist.stores.times import from_micros
+
+_DRIFT = 0.001
+"""By so many seconds a second what was once measured is trusted less: clocks run unevenly, and
+another database may have taken over."""
 
 
 class DatabaseClock:
@@ -21,11 +26,20 @@ class DatabaseClock:
     def __init__(self) -> None:
         self._base = from_micros(0)
         self._measured_at = time.monotonic()
+        self._error_seconds = math.inf
         self._latest = self._base
 
     def set(self, micros: int, asked_at: float) -> None:
-        """Learn the database's time, which it told between ``asked_at`` and now."""
+        """Learn the database's time, which it told between ``asked_at`` and now.
+
+        An answer that took long says little, as when this host stood still meanwhile: what was
+        learnt from a faster one stays.
+        """
         now = time.monotonic()
+        error_seconds = (now - asked_at) / 2
+        if error_seconds > self._error_seconds + (now - self._measured_at) * _DRIFT:
+            return
+        self._error_seconds = error_seconds
         self._base = from_micros(micros)
         self._measured_at = (asked_at + now) / 2
 
