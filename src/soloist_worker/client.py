@@ -26,6 +26,7 @@ _CLIENT_MODULE = "azure.durable_functions.models.DurableOrchestrationClient"
 _BASE_KEY = "rpcBaseUrl"
 _CONFLICT = 409
 _PASSING_KINDS = ("exhausted", "unavailable")
+_PASSING_STATUSES = (429, 503)
 _PASSING = ("status code 429", "status code 503")
 _MAX_DATA_CHARACTERS = MAX_FRAME_BYTES // 8  # JSON may need six bytes for one character
 
@@ -41,6 +42,11 @@ class StartConflict(dict[str, Any]):
     """
 
     instance_id: str = ""
+
+
+class PassingRefusal(dict[str, Any]):
+    """The body of the answer that the host is too busy or has lost its store, likewise: where the
+    SDK raises it and that escapes an HTTP function, the host answers 503."""
 
 
 class Transport:
@@ -150,6 +156,8 @@ def is_passing(error: BaseException) -> bool:
     store, when it was called."""
     if facts_of(error).get(KIND_KEY) in _PASSING_KINDS:
         return True
+    if any(isinstance(argument, PassingRefusal) for argument in error.args):
+        return True
     text = error.args[0] if type(error) is Exception and len(error.args) == 1 else None
     return isinstance(text, str) and text.endswith(_PASSING)
 
@@ -188,6 +196,8 @@ def _read(method: str, target: str, reply: Message) -> tuple[int, Any]:
     body = None if text is None or not text.strip() else json.loads(text)
     if body is None and method == "GET":
         body = ""
+    if status in _PASSING_STATUSES and isinstance(body, dict):
+        body = PassingRefusal(body)
     if status == _CONFLICT and isinstance(body, dict):
         path = target.partition("?")[0].split("/")
         if path[0] == "orchestrators" and len(path) > 2:

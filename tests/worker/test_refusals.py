@@ -9,7 +9,7 @@ from grpc.aio import AioRpcError, Metadata
 from soloist.errors import Kind
 from soloist.rpc import errors
 from soloist_worker import refusals
-from soloist_worker.client import conflict_id_of, is_passing
+from soloist_worker.client import PassingRefusal, conflict_id_of, is_passing
 
 
 def raised(*facts: tuple[str, str | bytes]) -> AioRpcError:
@@ -43,3 +43,9 @@ def test_other_errors_say_nothing(error: Exception) -> None:
     assert refusals.facts_of(error) == {}
     assert conflict_id_of(error) is None
     assert not is_passing(error)
+
+
+def test_a_start_that_met_a_host_without_its_store_is_passing() -> None:
+    body = {"Message": "The database does not answer."}
+    assert is_passing(Exception(PassingRefusal(body)))
+    assert not is_passing(Exception(body))
