@@ -37,6 +37,10 @@ DATABASE_TIME = "(SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigi
 """The time that judges leases, in microseconds since 1970. A subquery, so that it is asked once a
 statement and an index can be searched for it."""
 
+TIMELINE = "left(pg_walfile_name(pg_current_wal_lsn()), 8)"
+"""Which of the database's lives this is: another one begins with each promotion of a standby, and
+may give the number of a transaction that it never had to another."""
+
 _CONNECT_SECONDS = 5
 _ALIVE = {
     "connect_timeout": str(_CONNECT_SECONDS),

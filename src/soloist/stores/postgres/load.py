@@ -12,7 +12,7 @@ from typing import Any
 from soloist.core.status import RuntimeStatus
 from soloist.stores.postgres.arrays import Bigints, Texts
 from soloist.stores.postgres.batch import Answer, Batch, Value
-from soloist.stores.postgres.connection import limits
+from soloist.stores.postgres.connection import TIMELINE, limits
 from soloist.stores.postgres.payloads import from_column
 from soloist.stores.postgres.view import Loaded, Row, View
 from soloist.stores.postgres.wanted import Wanted
@@ -68,7 +68,7 @@ _FACTS = (
     " AND hub_id = %(hub_id)s ORDER BY host_id FOR KEY SHARE)"
     " SELECT CASE WHEN %(purges)s THEN pg_advisory_xact_lock(%(drawing)s::int, %(hub_id)s::int)"
     " WHEN %(drawn)s > 0 THEN pg_advisory_xact_lock_shared(%(drawing)s::int, %(hub_id)s::int) END,"
-    " {time}, pg_current_xact_id()::text,"
+    " {time}, pg_current_xact_id()::text || '@' || " + TIMELINE + ","
     " ARRAY(SELECT host_id FROM h WHERE expires_at > {time})"
 )
 _DRAW = "SELECT nextval('soloist.generations') FROM generate_series(1, %(drawn)s)"

@@ -29,6 +29,7 @@ from soloist.stores.postgres.commits import NOTHING_MOVED, EncodedOutcome, step_
 from soloist.stores.postgres.connection import (
     ANSWER_SECONDS,
     NOT_STORABLE,
+    TIMELINE,
     Address,
     Connection,
     in_time,
@@ -311,7 +312,9 @@ class Writer:
             for statement in self._loader.opening:
                 await connection.execute(statement)
             operation.result = await operation.run(connection)
-            number = await connection.execute("SELECT pg_current_xact_id_if_assigned()::text")
+            number = await connection.execute(
+                f"SELECT pg_current_xact_id_if_assigned()::text || '@' || {TIMELINE}"
+            )
         row = await number.fetchone()
         self._transaction_id = None if row is None else row[0]
         reach("commit.written")
@@ -378,6 +381,8 @@ class Writer:
             except psycopg.Error:
                 await self._line.drop()
                 status = "unknown"
+            if status == "another life":
+                break
             if status == "committed":
                 return None
             if status == "aborted" or status is None:
@@ -391,7 +396,12 @@ class Writer:
 
     async def _status_of(self, transaction_id: str) -> str | None:
         connection = await self._line.connection()
-        found = await connection.execute("SELECT pg_xact_status(%s::xid8)", (transaction_id,))
+        number, _, timeline = transaction_id.partition("@")
+        found = await connection.execute(f"SELECT {TIMELINE}")
+        row = await found.fetchone()
+        if row is None or row[0] != timeline:
+            return "another life"  # there, the number may be that of another transaction
+        found = await connection.execute("SELECT pg_xact_status(%s::xid8)", (number,))
         row = await found.fetchone()
         return None if row is None else row[0]
 
