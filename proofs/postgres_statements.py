@@ -118,9 +118,7 @@ class Databases:
 
     def drop(self, url: str) -> None:
         """Drop a copy."""
-        name = sql.Identifier(url.rpartition("/")[2])
-        with psycopg.connect(self._server.url(), autocommit=True) as connection:
-            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
+        self._server.drop_database(url.rpartition("/")[2])
 
     def dump(self, url: str) -> Dump:
         """Return every row, once the sessions of whoever was killed are over.

@@ -27,7 +27,7 @@ _BASE_KEY = "rpcBaseUrl"
 _CONFLICT = 409
 _PASSING_KINDS = ("exhausted", "unavailable")
 _PASSING_STATUSES = (429, 503)
-_PASSING = ("status code 429", "status code 503")
+_PASSING = tuple(f"status code {each}" for each in _PASSING_STATUSES)
 _MAX_DATA_CHARACTERS = MAX_FRAME_BYTES // 8  # JSON may need six bytes for one character
 
 _current: contextvars.ContextVar[Transport] = contextvars.ContextVar("soloist_transport")

@@ -13,7 +13,7 @@ from psycopg.abc import AdaptContext
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
 
-_BOOL, _BIGINT, _TEXT = 16, 20, 25
+BOOL, BIGINT, TEXT = 16, 20, 25
 _NULL = pack(">i", -1)
 _LENGTHS = tuple(pack(">i", length) for length in range(1024))
 _FALSE, _TRUE = pack(">i?", 1, False), pack(">i?", 1, True)
@@ -33,11 +33,11 @@ class Bigints:
         values = self.values
         if None in values:
             parts = (_NULL if each is None else pack(">iq", 8, each) for each in values)
-            return _header(_BIGINT, len(values)) + b"".join(parts)
+            return _header(BIGINT, len(values)) + b"".join(parts)
         flat: list[int] = []
         for each in values:
             flat += (8, each)  # type: ignore[arg-type]
-        return _header(_BIGINT, len(values)) + pack(">" + "iq" * len(values), *flat)
+        return _header(BIGINT, len(values)) + pack(">" + "iq" * len(values), *flat)
 
 
 class Texts:
@@ -51,7 +51,7 @@ class Texts:
 
     def dump(self) -> bytes:
         """Return the binary form."""
-        parts = [_header(_TEXT, len(self.values))]
+        parts = [_header(TEXT, len(self.values))]
         for each in self.values:
             if each is None:
                 parts.append(_NULL)
@@ -75,7 +75,7 @@ class Bools:
     def dump(self) -> bytes:
         """Return the binary form."""
         parts = (_TRUE if each else _FALSE for each in self.values)
-        return _header(_BOOL, len(self.values)) + b"".join(parts)
+        return _header(BOOL, len(self.values)) + b"".join(parts)
 
 
 def understand_arrays(connection: AdaptContext) -> None:

@@ -23,14 +23,13 @@ from psycopg.errors import error_from_result
 from psycopg.pq import ExecStatus, Format
 from psycopg.pq.abc import PGresult
 
-from soloist.stores.postgres.arrays import Bigints, Bools, Texts
+from soloist.stores.postgres.arrays import BIGINT, BOOL, TEXT, Bigints, Bools, Texts
 from soloist.stores.postgres.connection import Connection
 
 Value: TypeAlias = int | str | bool | Bigints | Texts | Bools
 Values: TypeAlias = Sequence[Value] | Mapping[str, Value]
 _Expected: TypeAlias = "tuple[str, Answer | None]"
 
-_BOOL, _BIGINT, _TEXT = 16, 20, 25
 _PLACE = re.compile(r"%s|%\((\w+)\)s")
 _MAX_STATEMENTS = 256
 
@@ -206,11 +205,11 @@ def _dump(value: Value) -> tuple[int, bytes]:
     """Return a value's type and its binary form."""
     match value:
         case bool():
-            return _BOOL, b"\1" if value else b"\0"
+            return BOOL, b"\1" if value else b"\0"
         case int():
-            return _BIGINT, pack(">q", value)
+            return BIGINT, pack(">q", value)
         case str():
-            return _TEXT, value.encode()
+            return TEXT, value.encode()
     return value.oid, value.dump()
 
 

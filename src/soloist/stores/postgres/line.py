@@ -75,9 +75,16 @@ class Line:
         connection = await self.connection()
         if self._speaker is None or self._speaker.connection is not connection:
             if not self._address.is_pooled:
-                await in_time(connection.execute(_PLANS, prepare=False), ANSWER_SECONDS)
+                await self._hold_plans(connection)
             self._speaker = Speaker(connection, prepares=not self._address.is_pooled)
         return self._speaker
+
+    async def _hold_plans(self, connection: Connection) -> None:
+        try:
+            await in_time(connection.execute(_PLANS, prepare=False), ANSWER_SECONDS)
+        except BaseException:
+            await self.drop()  # it may be in the middle of an answer
+            raise
 
     async def pause(self) -> None:
         """Wait until it is worth while to try again."""

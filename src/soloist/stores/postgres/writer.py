@@ -296,7 +296,7 @@ class Writer:
         self._transaction_id = None
         first = group[0]
         if isinstance(first, Solo):
-            await self._alone(speaker.connection, first)
+            await self._alone(speaker, first)
             return
         steps = [each for each in group if isinstance(each, Step)]
         changes = [each for each in group if isinstance(each, Change)]
@@ -305,9 +305,10 @@ class Writer:
         else:
             await self._step(speaker, steps)
 
-    async def _alone(self, connection: Connection, operation: Solo) -> None:
+    async def _alone(self, speaker: Speaker, operation: Solo) -> None:
         """Commit an operation that speaks SQL itself."""
         assert self._loader is not None, "opening makes it"
+        connection = speaker.connection
         async with connection.pipeline():
             for statement in self._loader.opening:
                 await connection.execute(statement)
@@ -317,10 +318,7 @@ class Writer:
             )
         row = await number.fetchone()
         self._transaction_id = None if row is None else row[0]
-        reach("commit.written")
-        self._is_committing = True
-        await connection.execute("COMMIT")
-        self.transactions += 1
+        await self._commit(speaker.batch())
 
     async def _step(self, speaker: Speaker, steps: list[Step]) -> None:
         """Commit plain steps alone, in one round trip."""
