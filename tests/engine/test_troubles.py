@@ -29,7 +29,7 @@ from soloist.core.events import (
 from soloist.core.policy import StartPolicy
 from soloist.core.status import RuntimeStatus
 from soloist.engine import DrainProgress, Engine, EngineSettings
-from soloist.errors import AppError, Overloaded, StoreUnavailable, WorkerLost
+from soloist.errors import AppError, Overloaded, StoreUnavailable, WorkerAbsent, WorkerLost
 from tests.engine.hub import Hub
 from tests.engine.scripts import Script, ScriptExecutor, chain, raised, results
 
@@ -389,5 +389,32 @@ def test_a_host_that_stops_without_draining_begins_no_activity_any_more() -> Non
         await stopping
         assert executor.activity_runs == {("one", 0): 1, ("one", 1): 1}
         assert await trouble.status("one") is RuntimeStatus.RUNNING
+
+    asyncio.run(scenario())
+
+
+def test_a_host_whose_workers_are_absent_again_and_again_still_stops() -> None:
+    class Deserted(ScriptExecutor):
+        calls = 0
+
+        async def run_activity(self, call: ActivityCall) -> ActivityResult:
+            self.calls += 1
+            assert self.calls < 1_000, "it is asked without pause"
+            raise WorkerAbsent(f"Nobody is there for {call.name}.")
+
+    async def scenario() -> None:
+        hub = Hub({"Chain": chain(1)})
+        executor = Deserted({"Chain": chain(1)})
+        engine = Engine(hub.store, hub.clock, executor)
+        client = Client(hub.store, hub.clock, wakeups=engine)
+        await hub.store.open()
+        await engine.start()
+        await client.start("Chain", "one")
+        await hub.clock.jump(5, step_seconds=0.1)
+        assert 10 < executor.calls < 100
+        stopping = asyncio.create_task(engine.stop(HOUR))
+        await hub.clock.jump(2, step_seconds=0.1)
+        assert stopping.done()
+        assert (await client.status("one")).status is RuntimeStatus.RUNNING
 
     asyncio.run(scenario())

@@ -497,6 +497,26 @@ def test_a_stop_lets_activities_end_and_unfinished_work_goes_on_later(tmp_path: 
     hub.stop()
 
 
+def test_a_stop_does_not_wait_for_a_worker_that_knows_an_activity(tmp_path: Path) -> None:
+    hub = HubProcess(tmp_path / "hub.db", "--drain-seconds", "3600")
+    client = new_client(hub.address)
+    only_f = pb.WorkItemFilters(orchestrations=[pb.OrchestrationFilter(name="f")])
+    with by_hand(hub.address, workItemFilters=only_f) as made:
+        name = client.schedule_new_orchestration("f")
+        made.complete(made.next_of("orchestratorRequest"), calls("unknown"))
+        until(lambda: "function=unknown" in hub.text)
+        assert hub.stop() == 0
+    client.close()
+    hub = HubProcess(tmp_path / "hub.db")
+    client = new_client(hub.address)
+    with by_hand(hub.address) as made:
+        made.stub.CompleteActivityTask(activity_answer(made.next_of("activityRequest"), "3"))
+        made.complete(made.next_of("orchestratorRequest"), ends("3"))
+        assert outcome(client, name).get_output() == 3
+    client.close()
+    hub.stop()
+
+
 # -- bad answers ----------------------------------------------------------------------------------
 
 

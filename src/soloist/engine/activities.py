@@ -29,6 +29,7 @@ _log = logger(__name__)
 
 _LOSSES_OF_A_SUSPECT = 2
 _MAX_CLOCK_ERROR = timedelta(seconds=1)
+_ABSENCE_PAUSE_SECONDS = 0.1
 
 
 class Caller(Protocol):
@@ -137,6 +138,11 @@ class ActivityPool:
             call = msgspec.structs.replace(call, feeds=feed)
         try:
             result = await self._executor.run_activity(call)
+        except WorkerAbsent:
+            if not self._is_draining:  # asked again at once, it might say so again, for ever
+                await self._clock.sleep(_ABSENCE_PAUSE_SECONDS)
+            self._run_again(job)
+            return
         except WorkerLost as error:
             result = self._after_loss(job, error)
         except Exception as error:  # noqa: BLE001  # a fault of ours must not lose the activity
@@ -146,15 +152,16 @@ class ActivityPool:
             job.caller.arrive(*self._completion(call, result))
 
     def _after_loss(self, job: _Job, error: WorkerLost) -> ActivityResult | None:
-        job.losses += not isinstance(error, WorkerAbsent)
+        job.losses += 1
         if job.losses < self._max_worker_losses:
-            if not job.caller.is_closed:
-                self._run_again(job)
+            self._run_again(job)
             return None
         text = f"The worker process was lost {job.losses} times while it ran. {error}"
         return ActivityResult(failure=FailureDetails(text))
 
     def _run_again(self, job: _Job) -> None:
+        if job.caller.is_closed:
+            return
         if job.losses < _LOSSES_OF_A_SUSPECT:
             self._jobs.put_nowait(job)
             return

@@ -166,12 +166,13 @@ class Engine:
         time_is_up = asyncio.Event()
         patience = timedelta(seconds=max(drain_seconds, self._settings.retry_seconds))
         alarm = self._clock.call_at(self._clock.now() + patience, time_is_up.set)
+        ended = asyncio.Event()
+        # Before anything is awaited: what the executor hands back from here on is begun no more.
+        self._activities.stop_taking(ended.set)
+        self._http_calls.stop_taking(lambda: None)
         try:
             # Not the renewing: what is held while it drains must not be taken over.
             await self._cancel([*self._loops[:1], *self._returns])
-            ended = asyncio.Event()
-            self._activities.stop_taking(ended.set)
-            self._http_calls.stop_taking(lambda: None)
             if drain_seconds > 0:
                 await self._drain(ended, time_is_up, report)
             for session in self._sessions.values():
