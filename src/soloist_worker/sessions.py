@@ -14,7 +14,7 @@ DEFAULT_MAX_SESSIONS = 5_000
 
 
 class SessionTable:
-    """Runs episodes. One thread owns it."""
+    """Runs episodes; never two at once."""
 
     def __init__(self, app: App, max_sessions: int = DEFAULT_MAX_SESSIONS) -> None:
         self._app = app

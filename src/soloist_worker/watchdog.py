@@ -1,7 +1,7 @@
 """The watchdog: tells the host while one turn of an orchestrator holds up all others.
 
-It looks at the episode thread from outside: that thread only says which turn it is in. So it also
-sees code that never comes back, and where it stands.
+It looks at the thread that runs it from outside: that thread only says which turn it is in. So it
+also sees code that never comes back, and where it stands.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ _INSTALLED = f"{os.sep}site-packages{os.sep}"
 
 
 class Watchdog:
-    """Watches one thread. ``report`` takes a ``slow_turn`` message, from any thread.
+    """Watches the turns. ``report`` takes a ``slow_turn`` message, from any thread.
 
-    The watched thread writes ``turn_at`` and then ``turn``, the episode, whenever it begins one;
-    ``turn`` is ``None`` while it rests. More than that a turn must not cost. A turn that is
+    Whoever runs turns writes its ``thread_id`` once, and ``turn_at`` and then ``turn``, the episode,
+    whenever it begins one; ``turn`` is ``None`` while none runs. More than that a turn must not
+    cost. A turn that is
     reported once is reported again each time that it is twice as old.
     """
 
@@ -32,7 +33,6 @@ class Watchdog:
         self,
         report: Callable[[Message], None],
         *,
-        thread_id: int,
         app_dir: str,
         slow_seconds: float,
         clock: Callable[[], float] = time.monotonic,
@@ -40,8 +40,8 @@ class Watchdog:
         self.slow_seconds = slow_seconds
         self.turn: Message | None = None
         self.turn_at = 0.0
+        self.thread_id = 0
         self._report = report
-        self._thread_id = thread_id
         self._root = os.path.join(os.path.realpath(app_dir), "")
         self._clock = clock
         self._lock = threading.Lock()
@@ -67,7 +67,7 @@ class Watchdog:
                 self._known, self._due_seconds = turn, self.slow_seconds
             seconds = self._clock() - self.turn_at
             if seconds >= self._due_seconds:
-                place = place_of(sys._current_frames().get(self._thread_id), self._root)
+                place = place_of(sys._current_frames().get(self.thread_id), self._root)
                 if turn is not self.turn:  # it has just ended, and the place is another turn's
                     return self.slow_seconds
                 while self._due_seconds <= seconds:

@@ -3,17 +3,16 @@
 Theory of operation. Messages come in batches, one a frame. Whoever brings them (the thread that
 reads the socket) never runs the user's code:
 
-* episodes go, a batch at a time, to the *episode thread*, which runs them one after another and
-  sends the batch's answers together;
+* episodes go, a batch at a time, to the ``turns``, which run them one after another;
 * entities and synchronous activities, HTTP and timer functions go to the *pool*;
 * handles of a modern SDK go where they belong as functions, mostly to the event loop, and run the
   user's code on threads of the SDK's;
 * asynchronous ones go to the *event loop*: the main thread's in a process of its own;
-* what an activity comes to may *feed* its orchestrator: then it goes on to the episode thread, which
-  runs the turn at once and sends both together;
+* what an activity comes to may *feed* its orchestrator: then it goes on to the turns, which run the
+  one that it causes and send both together;
 * the host's answers to durable clients go to whoever waits for them.
 
-An orchestrator that blocks the episode thread blocks all others; a *watchdog* says so.
+An orchestrator that blocks blocks all others; a *watchdog* says so.
 
 A worker may also live in its host's process: then it owns neither the main thread nor the working
 directory. It changes there only while it imports the app, and runs a loop in a thread of its own.
@@ -24,10 +23,8 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Coroutine
 from functools import partial
-from queue import SimpleQueue
 from typing import Any
 
 from soloist_worker import activities, entities, modern, modern_client, timers, web
@@ -37,18 +34,16 @@ from soloist_worker.client import Transport
 from soloist_worker.frames import Message
 from soloist_worker.pool import Pool
 from soloist_worker.sessions import DEFAULT_MAX_SESSIONS, SessionTable
+from soloist_worker.turns import Turns
 from soloist_worker.watchdog import Watchdog
 
 Send = Callable[[list[Message]], None]
 Job = Callable[[], None]
 
-_FLUSH_SECONDS = 0.002
 _LEAST_SLOW_SECONDS = 0.01
 _JOIN_SECONDS = 1.0
 _FEED_SECONDS = 0.1
 """An activity that takes longer than that does not feed: a crossing is nothing to it."""
-_MAX_FEEDS = 64
-"""So many run together, before whatever else stands in line."""
 _NO_APP = "No app is loaded in this worker."
 
 
@@ -78,7 +73,6 @@ class Worker:
         self._max_sessions = max_sessions
         self._app: App | None = None
         self._app_dir: str | None = None
-        self._sessions: SessionTable | None = None
         self._watchdog: Watchdog | None = None
         self._pool: Pool | None = None
         self._transport = Transport(send)
@@ -88,13 +82,8 @@ class Worker:
         self._unanswered = 0
         self._when_idle: Job | None = None
         self._is_closed = False
-        self._turns: SimpleQueue[list[Message] | Job | None] = SimpleQueue()
-        self._feeds: deque[Message] = deque()
-        self._load_in: Callable[[Job], None] = load_in or self._turns.put
-        self._episode_thread = threading.Thread(
-            target=self._run_turns, name="soloist-episodes", daemon=True
-        )
-        self._episode_thread.start()
+        self._turns = Turns(self._answer)
+        self._load_in: Callable[[Job], None] = load_in or self._turns.run
 
     # Messages in.
 
@@ -125,7 +114,7 @@ class Worker:
             elif kind == "load":
                 self._load_in(partial(self._load, message))
         if turns:
-            self._turns.put(turns)
+            self._turns.submit(turns)
         if coroutines:
             self._need_loop().call_soon_threadsafe(self._begin_tasks, coroutines)
 
@@ -149,13 +138,11 @@ class Worker:
             return
         self._is_closed = True
         self._transport.uninstall()
-        self._turns.put(None)
         if self._watchdog is not None:
             self._watchdog.close()
         if self._pool is not None:
             self._pool.close()
-        if threading.current_thread() is not self._episode_thread:
-            self._episode_thread.join(_JOIN_SECONDS)
+        self._turns.close()
         self._close_loop()
         if self._app_dir is not None and not self._owns_process:
             unload_app(self._app_dir)
@@ -184,12 +171,12 @@ class Worker:
             return
         self._app_dir = message["app_dir"]
         self._pool = Pool(message["threads"], "soloist-function")
-        self._sessions = SessionTable(app, self._max_sessions)
         self._transport.install()
         if app.is_modern:
             modern_client.install()
         self._bind(message["client_binding"])
         self._watchdog = self._new_watchdog(message)
+        self._turns.open(SessionTable(app, self._max_sessions), self._watchdog)
         self._app = app
         self._send([app.describe()])
 
@@ -202,7 +189,6 @@ class Worker:
     def _new_watchdog(self, message: Message) -> Watchdog:
         watchdog = Watchdog(
             self._say,
-            thread_id=self._episode_thread.ident or 0,
             app_dir=message["app_dir"],
             slow_seconds=max(message["slow_turn_seconds"], _LEAST_SLOW_SECONDS),
         )
@@ -212,62 +198,6 @@ class Worker:
     def _say(self, message: Message) -> None:
         if not self._is_closed:
             self._send([message])
-
-    # Episodes.
-
-    def _run_turns(self) -> None:
-        while True:
-            batch = self._turns.get()
-            if batch is None:
-                break
-            if isinstance(batch, list):
-                self._run_batch(batch)
-            else:
-                batch()
-        if self._sessions is not None:
-            self._sessions.clear()
-
-    def _run_batch(self, batch: list[Message]) -> None:
-        """Run the turns of one frame; answers that have waited for a slow one leave before."""
-        sessions, watchdog = self._sessions, self._watchdog
-        if sessions is None or watchdog is None:
-            turns = [each for each in batch if each["kind"] == "episode"]
-            if turns:
-                self._answer([{"kind": "history_missing", "call": each["call"]} for each in turns])
-            return
-        answers: list[Message] = []
-        slow_seconds = watchdog.slow_seconds
-        sent_at = turn_at = time.monotonic()
-        for message in batch:
-            if message["kind"] == "forget":
-                sessions.forget(message["generation"])
-                continue
-            watchdog.turn_at = turn_at
-            watchdog.turn = message
-            if message["kind"] == "episode":
-                answers.append(sessions.run(message))
-            else:
-                seconds = time.monotonic() - message["asked_at"]
-                answers.append(sessions.feed(message["activity"], message["answer"], seconds))
-            now = time.monotonic()
-            if now - turn_at >= slow_seconds:
-                watchdog.ended(now - turn_at)
-            turn_at = now
-            if now - sent_at > _FLUSH_SECONDS:
-                watchdog.turn = None
-                self._answer(answers)
-                answers = []
-                sent_at = turn_at = time.monotonic()
-        watchdog.turn = None
-        if answers:
-            self._answer(answers)
-
-    def _run_feeds(self) -> None:
-        """Run what has gathered; each brings a call of this, so whatever is left has its own."""
-        feeds = self._feeds
-        batch = [feeds.popleft() for _ in range(min(len(feeds), _MAX_FEEDS))]
-        if batch:
-            self._run_batch(batch)
 
     # Functions.
 
@@ -308,11 +238,13 @@ class Worker:
 
     def _run_in_pool(self, work: Callable[[], Message], message: Message, asked_at: float) -> None:
         self._transport.enter()
-        self._finish(work(), message, asked_at)
+        self._finish(work(), message, asked_at, is_pooled=True)
 
-    def _finish(self, answer: Message, message: Message, asked_at: float) -> None:
-        """Answer the host, or let the episode thread do so once it has fed the result to the
-        orchestrator that waits for it."""
+    def _finish(
+        self, answer: Message, message: Message, asked_at: float, *, is_pooled: bool
+    ) -> None:
+        """Answer the host, or let that be done with the turn that the result causes. No turn runs
+        on the event loop, which has others to serve."""
         feeds = message.get("feeds")
         if feeds is None or answer["failure"] is not None or _is_long_ago(asked_at):
             self._answer([answer])
@@ -325,8 +257,7 @@ class Worker:
             "asked_at": asked_at,
             "answer": answer,
         }
-        self._feeds.append(feed)
-        self._turns.put(self._run_feeds)
+        self._turns.feed(feed, may_run_here=is_pooled)
 
     # The event loop.
 
@@ -340,7 +271,7 @@ class Worker:
         self, work: Coroutine[Any, Any, Message], message: Message, asked_at: float
     ) -> None:
         self._transport.enter()
-        self._finish(await work, message, asked_at)
+        self._finish(await work, message, asked_at, is_pooled=False)
 
     def _need_loop(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:

@@ -17,7 +17,12 @@ from tests.worker.hosting import completed, started, turn_of
 
 APP = """
     import asyncio
+    import contextvars
+    import threading
     import time
+
+    whose = contextvars.ContextVar("whose", default="nobody's")
+    begun, gate = threading.Event(), threading.Event()
 
 
     @app.orchestration_trigger(context_name="context")
@@ -39,9 +44,34 @@ APP = """
         time.sleep(0.05)
 
 
+    @app.orchestration_trigger(context_name="context")
+    def aware(context):
+        whose.set("mine")
+        yield context.call_activity("echo", 1)
+        return whose.get()
+
+
+    @app.orchestration_trigger(context_name="context")
+    def blocks(context):
+        begun.set()
+        gate.wait()
+
+
     @app.activity_trigger(input_name="x")
     def echo(x):
+        whose.set("the activity's")
         return x
+
+
+    @app.activity_trigger(input_name="x")
+    def echo_beside(x):
+        begun.wait()
+        return x
+
+
+    @app.activity_trigger(input_name="x")
+    def opens(x):
+        gate.set()
 
 
     @app.activity_trigger(input_name="x")
@@ -149,6 +179,7 @@ def test_a_fed_turn_that_blocks_is_told_of(folder: Path) -> None:
         begin(host, "sleeper")
         slow = host.ask(feeding("echo", orchestrator="sleeper"))
         assert (slow["kind"], slow["name"]) == ("slow_turn", "sleeper")
+        assert slow["place"].endswith(" in sleeper")
         while slow["kind"] == "slow_turn":  # it is told of again while it lasts
             slow = host.next()
         assert slow["turn"]["result"]["actions"][0]["type"] == "CompleteExecution"
@@ -160,3 +191,20 @@ def test_a_turn_that_makes_an_answer_too_large_stays_behind() -> None:
     refused = refusal(answer, 100)
     assert refused is not None
     assert "larger than 100 bytes" in refused["failure"]["message"]
+
+
+@pytest.mark.parametrize("name", ["echo", "later"])
+def test_the_code_is_in_its_own_context_wherever_it_runs(host: InProcessHost, name: str) -> None:
+    begin(host, "aware")
+    (end,) = host.ask(feeding(name, orchestrator="aware"))["turn"]["result"]["actions"]
+    assert end["result"] == '"mine"'
+
+
+def test_a_result_waits_while_a_turn_is_under_way(host: InProcessHost) -> None:
+    begin(host)
+    blocked = episode(8, "blocks", generation=8)
+    answers = [host.ask(blocked, feeding("echo_beside"), activity(9, "opens"))]
+    answers += [host.next(), host.next()]
+    calls = [each["call"] for each in answers]
+    assert calls.index(8) < calls.index(2)
+    assert "turn" in answers[calls.index(2)]

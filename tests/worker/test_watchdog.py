@@ -104,11 +104,11 @@ class _Scene:
         self.reports: list[dict[str, Any]] = []
         self.dog = Watchdog(
             self.reports.append,
-            thread_id=threading.get_ident(),
             app_dir=str(Path(__file__).parent),
             slow_seconds=1.0,
             clock=lambda: self.now,
         )
+        self.dog.thread_id = threading.get_ident()
 
     def begin(self) -> None:
         self.dog.turn_at = self.now
