@@ -335,9 +335,10 @@ def _postgres_no_fence() -> None:
 def _postgres_takes_lost_for_done() -> None:
     from soloist.stores.postgres import writer
 
-    async def resolve(_self: Any, _error: BaseException) -> None:
+    async def resolve(_self: Any, _error: BaseException, _group: list[Any]) -> None:
         return None
 
+    _look_before_starting()
     replace(writer.Writer, "_resolve", resolve)
 
 
@@ -389,9 +390,17 @@ def _postgres_ack_before_commit() -> None:
         if not operation.future.done():
             tell_before(operation, error, orphaned)
 
+    _look_before_starting()
     attempt_before = replace(writer.Writer, "_attempt", attempt)
     commit_before = replace(writer.Writer, "_commit", commit)
     tell_before = replace(writer, "_tell", tell)
+
+
+def _look_before_starting() -> None:
+    """Let every start see rows first, so that its answer is known before the commit."""
+    from soloist.stores.postgres import writer
+
+    replace(writer, "_creating", lambda _changes: [])
 
 
 def _cut_transaction_in_two(batch: Any) -> None:

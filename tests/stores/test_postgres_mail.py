@@ -46,16 +46,16 @@ async def test_what_was_granted_to_a_caller_who_went_away_at_the_last_moment_is_
     store = await postgres.opened()
     assert isinstance(store, PostgresStore)
     host_id = await store.join("host")
-    change = store._writer.change  # the moment is between two turns of the loop
+    start = store._writer.start  # the moment is between two turns of the loop
     caller: asyncio.Task[StartReceipt]
 
-    def change_and_go(*arguments: Any) -> asyncio.Future[Any]:
-        future = change(*arguments)
+    def start_and_go(*arguments: Any) -> asyncio.Future[Any]:
+        future = start(*arguments)
         future.add_done_callback(lambda _: caller.cancel())
         return future
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(store._writer, "change", change_and_go)
+        patch.setattr(store._writer, "start", start_and_go)
         caller = asyncio.create_task(store.start(postgres.request(), host_id))
         await asyncio.wait({caller})
     assert caller.cancelled()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,7 @@ from soloist.core.status import RuntimeStatus
 from soloist.errors import InstanceExists, InvalidRequest, Overloaded, StoreUnavailable
 from soloist.stores.postgres import DATABASE_TIME, PostgresStore
 from soloist.stores.postgres import writer as writer_module
+from soloist.stores.postgres.batch import Speaker
 from tests.contract.databases import CLOCK
 from tests.contract.world import LEASE_SECONDS, World, present
 
@@ -57,6 +59,47 @@ async def test_a_refusal_does_not_disturb_the_rest_of_its_group(postgres: World)
     )
     assert [isinstance(answer, InstanceExists) for answer in answers] == [False, False, True, False]
     assert (await present(store, "c")).instance_id == "c"
+
+
+async def test_starts_of_free_and_of_taken_ids_go_together(postgres: World) -> None:
+    store = await postgres_store(postgres)
+    finished = await postgres.in_status(store, RuntimeStatus.COMPLETED, "done")
+    await store.start(postgres.request("live"), None)
+    new, live, done, kept = await asyncio.gather(
+        store.start(postgres.request("new"), None),
+        store.start(postgres.request("live"), None),
+        store.start(postgres.request("done"), None),
+        store.start(postgres.request("kept"), None),
+        return_exceptions=True,
+    )
+    assert isinstance(new, StartReceipt) and isinstance(kept, StartReceipt)
+    assert isinstance(live, InstanceExists)
+    assert isinstance(done, StartReceipt)
+    assert done.replaced == finished.record.generation
+    assert (await present(store, "done")).generation == done.record.generation
+
+
+async def test_steps_and_starts_of_free_ids_are_one_round_trip(
+    postgres: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await postgres_store(postgres)
+    host_id = await store.join("host")
+    lease = (await store.start(postgres.request(), host_id)).lease
+    assert lease is not None
+    trips: list[int] = []
+
+    async def run(speaker: Speaker, statements: Sequence[Any]) -> None:
+        trips.append(len(statements))
+        await original(speaker, statements)
+
+    original = Speaker.run
+    monkeypatch.setattr(Speaker, "run", run)
+    step, start = await asyncio.gather(
+        store.commit(postgres.step(lease)), store.start(postgres.request("y"), host_id)
+    )
+    assert step is not None
+    assert start.lease is not None
+    assert len(trips) == 1
 
 
 async def test_a_name_that_no_database_takes_fails_alone(postgres: World) -> None:
@@ -137,6 +180,29 @@ async def test_a_commit_whose_answer_is_lost_is_looked_up(
     await store.close()
 
 
+async def test_the_answers_to_starts_and_to_a_step_are_lost_at_once(
+    far: tuple[Proxy, PostgresStore], postgres: World
+) -> None:
+    proxy, store = far
+    await store.open()
+    host_id = await store.join("host")
+    held = (await store.start(_request(store, "held"), host_id)).lease
+    await store.start(_request(store, "taken"), None)
+    assert held is not None
+    proxy.lose_answers(1)
+    step, new, taken = await asyncio.gather(
+        store.commit(postgres.step(held)),
+        store.start(_request(store, "new"), host_id),
+        store.start(_request(store, "taken", execution_id="other"), None),
+        return_exceptions=True,
+    )
+    assert isinstance(step, StoreUnavailable)
+    assert isinstance(new, StartReceipt) and new.lease is not None
+    assert await store.commit(postgres.step(new.lease)) is not None
+    assert isinstance(taken, InstanceExists)
+    await store.close()
+
+
 async def test_a_commit_that_never_arrived_changed_nothing(
     far: tuple[Proxy, PostgresStore],
 ) -> None:
@@ -206,7 +272,7 @@ async def _until_it_works(store: PostgresStore, instance_id: str) -> StartReceip
             await asyncio.sleep(0.05)
 
 
-def _request(store: PostgresStore, instance_id: str) -> StartRequest:
+def _request(store: PostgresStore, instance_id: str, execution_id: str = "e") -> StartRequest:
     return StartRequest(
-        instance_id=instance_id, execution_id="e", name="Greet", at=store.clock.now()
+        instance_id=instance_id, execution_id=execution_id, name="Greet", at=store.clock.now()
     )

@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 from psycopg.adapt import Transformer
-from psycopg.errors import error_from_result
+from psycopg.errors import OperationalError, error_from_result
 from psycopg.pq import ExecStatus, Format
 from psycopg.pq.abc import PGresult
 
@@ -97,6 +97,16 @@ class Speaker:
         self._prepares = prepares
         self._prepared: dict[str, bytes] = {}
         self._numbers = count(1)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the server is known to have closed the connection while nothing was asked."""
+        try:
+            self._server.consume_input()  # what it said before it went
+            self._server.consume_input()  # that it went
+        except OperationalError:
+            return True
+        return False
 
     def batch(self) -> Batch:
         """Return a batch to fill and run."""

@@ -71,7 +71,10 @@ class Line:
         return self._connection
 
     async def speaker(self) -> Speaker:
-        """Return who speaks in batches over the connection, likewise."""
+        """Return who speaks in batches over the connection, likewise. One that has ended is not
+        used: what is said over it might have been heard, and nobody would know."""
+        if self._speaker is not None and self._speaker.has_ended:
+            await self.drop()
         connection = await self.connection()
         if self._speaker is None or self._speaker.connection is not connection:
             if not self._address.is_pooled:

@@ -83,6 +83,7 @@ class Loader:
 
     def __init__(self, hub_id: int, time: str, is_pooled: bool) -> None:
         self._hub_id = hub_id
+        self.time = time
         self.opening = ("BEGIN", *limits("SET LOCAL")) if is_pooled else ("BEGIN",)
         self._facts = _FACTS.format(time=time)
 
@@ -125,9 +126,13 @@ class Request:
         }
         self._answers: dict[str, Answer] = {}
 
-    def lock(self, batch: Batch) -> None:
-        """Lock what is named, in the order in which everybody does."""
+    def guard(self, batch: Batch) -> None:
+        """Keep the hosts, and the drawing of generations, as they are until the end."""
         self._answers["facts"] = batch.add(self._facts, self._values)
+
+    def lock(self, batch: Batch) -> None:
+        """Guard them, and lock what is named, in the order in which everybody does."""
+        self.guard(batch)
         named = Bigints([*self._wanted.generations, *self._also])
         self._answers["locked"] = batch.add(_LOCK_NAMED, {**self._values, "generations": named})
 

@@ -20,8 +20,17 @@ from soloist.failpoints import reach
 from soloist.stores.postgres.inboxes import put, reply
 from soloist.stores.postgres.moved import Moved
 from soloist.stores.postgres.view import Row, View
+from soloist.stores.postgres.wanted import Wanted
 from soloist.stores.rows import begins_at, extras_text
 from soloist.stores.times import from_micros, to_micros
+
+
+def want(request: StartRequest, host_id: int | None, wanted: Wanted) -> None:
+    """Name the rows that a start needs to see."""
+    wanted.ids.add(request.instance_id)
+    wanted.starts.add(request.instance_id)
+    wanted.generations_drawn += 1
+    wanted.host(host_id)
 
 
 def start(view: View, request: StartRequest, host_id: int | None) -> StartReceipt:
@@ -110,10 +119,18 @@ def _replace(existing: Row, at: datetime, moved: Moved) -> None:
 
 
 def _insert(request: StartRequest, moved: Moved) -> Row:
-    """Insert an instance that nobody holds, due at once unless it begins later."""
+    view = moved.view
+    row = new_row(request, view.draw_generation(), begins_at(request.extras, view.now))
+    view.insert(row)
+    moved.touch(row)
+    return row
+
+
+def new_row(request: StartRequest, generation: int, due_at: int) -> Row:
+    """Return an instance that nobody holds."""
     at = to_micros(request.at)
-    row = Row(
-        moved.view.draw_generation(),
+    return Row(
+        generation,
         request.instance_id,
         request.name,
         request.version,
@@ -121,15 +138,12 @@ def _insert(request: StartRequest, moved: Moved) -> Row:
         request.execution_id,
         RuntimeStatus.PENDING,
         request.parent,
-        due_at=begins_at(request.extras, moved.view.now),
+        due_at=due_at,
         updated_at=at,
         input=request.input,
         extras=extras_text(request.extras),
         is_new=True,
     )
-    moved.view.insert(row)
-    moved.touch(row)
-    return row
 
 
 def purge(view: View, instance_id: str, generation: int | None) -> RuntimeStatus | None:

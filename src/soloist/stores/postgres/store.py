@@ -48,6 +48,7 @@ from soloist.stores.postgres.connection import (
     prepare,
     unavailable,
 )
+from soloist.stores.postgres.creations import Creation
 from soloist.stores.postgres.leases import Forgotten, Leases
 from soloist.stores.postgres.line import Line
 from soloist.stores.postgres.news import WORK, Listener
@@ -189,20 +190,7 @@ class PostgresStore:
 
     async def start(self, request: StartRequest, host_id: int | None) -> StartReceipt:
         """Check, decide, replace and insert in one transaction."""
-
-        def want(wanted: Wanted) -> None:
-            wanted.ids.add(request.instance_id)
-            wanted.starts.add(request.instance_id)
-            wanted.generations_drawn += 1
-            wanted.host(host_id)
-
-        return await self._answer(
-            self._writer.change(
-                want,
-                partial(starts.start, request=request, host_id=host_id),
-                len(request.input or ""),
-            )
-        )
+        return await self._answer(self._writer.start(Creation(request, host_id)))
 
     async def deliver(
         self, instance_id: str, event: InboxEvent, host_id: int | None

@@ -5,10 +5,13 @@ the next one. Nobody hears of a result before the commit that holds it. An opera
 domain error) before it has changed anything leaves its neighbours as they are; anything else that
 goes wrong undoes the group, and its operations are run again, one a transaction.
 
+Plain steps, and starts as long as their ids are free, are one round trip; whatever sees rows first
+is two. A start whose id turns out to be taken is run again in that way.
+
 When the answer to a COMMIT is lost with the connection, the database is asked what became of that
-transaction. A group of plain steps, which is one round trip, does not know its number, and its
-callers are told that nobody knows. When the database cannot be asked for long, ``lost_track`` is
-set: it may hold leases for this process of which nobody here knows.
+transaction. One of a single round trip does not know its number: its starts are looked for, and
+whoever has a step in it is told that nobody knows. When the database cannot be asked for long,
+``lost_track`` is set: it may hold leases for this process of which nobody here knows.
 """
 
 from __future__ import annotations
@@ -16,14 +19,16 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, TypeVar
 
 import psycopg
 from psycopg import errors
 
-from soloist.core.instances import CommitReceipt
+from soloist.core.instances import CommitReceipt, StartReceipt
 from soloist.errors import InvalidRequest, Overloaded, SoloistError, StoreUnavailable
 from soloist.failpoints import reach
+from soloist.stores.postgres import starts
 from soloist.stores.postgres.batch import Answer, Batch, Speaker
 from soloist.stores.postgres.commits import NOTHING_MOVED, EncodedOutcome, step_all
 from soloist.stores.postgres.connection import (
@@ -36,6 +41,7 @@ from soloist.stores.postgres.connection import (
     is_trouble,
     unavailable,
 )
+from soloist.stores.postgres.creations import Created, Creation, create_all, find_created
 from soloist.stores.postgres.flush import flush
 from soloist.stores.postgres.line import Line, is_lost
 from soloist.stores.postgres.load import Loader, view_of
@@ -82,6 +88,28 @@ class Change:
         self.future = future
         self.result: Any = None
         self.error: BaseException | None = None
+
+
+class Start(Change):
+    """A start. It sees rows only when its id was found to be taken, as ``is_taken`` says."""
+
+    __slots__ = ("creation", "is_taken")
+
+    def __init__(self, creation: Creation, future: asyncio.Future[Any]) -> None:
+        request, host_id = creation.request, creation.host_id
+        super().__init__(
+            partial(starts.want, request, host_id),
+            partial(starts.start, request=request, host_id=host_id),
+            len(request.input or ""),
+            future,
+        )
+        self.creation = creation
+        self.is_taken = False
+
+    @property
+    def must_run_again(self) -> bool:
+        """Whether nothing is known yet but that the id is taken."""
+        return self.is_taken and self.result is None and self.error is None
 
 
 class Step:
@@ -147,6 +175,7 @@ class Writer:
         self._is_open = False
         self._is_committing = False
         self._transaction_id: str | None = None
+        self._process_id = 0
         self.lost_track = False
 
     def open(self, hub_id: int, time: str) -> None:
@@ -178,6 +207,10 @@ class Writer:
             StoreUnavailable: the store is not open.
         """
         return self._submit(Change(want, run, payload_bytes, self._future()))
+
+    def start(self, creation: Creation) -> asyncio.Future[StartReceipt]:
+        """Queue a start, likewise."""
+        return self._submit(Start(creation, self._future()))
 
     def step(self, step: EncodedOutcome) -> asyncio.Future[CommitReceipt | None]:
         """Queue a plain step, likewise."""
@@ -251,8 +284,13 @@ class Writer:
                 self._suspects.extend(group)  # one is guilty: from here on each for itself
                 return
             error = self._told(caught) if isinstance(caught, psycopg.Error) else caught
+        again: list[Operation] = []
         for operation in group:
-            _tell(operation, error or operation.error, self._orphaned)
+            if error is None and isinstance(operation, Start) and operation.must_run_again:
+                again.append(operation)
+            else:
+                _tell(operation, error or operation.error, self._orphaned)
+        self._waiting.extendleft(reversed(again))
 
     async def _outcome_of(self, group: list[Operation]) -> BaseException | None:
         """Commit a group, however often others are faster; return what all are told."""
@@ -277,7 +315,7 @@ class Writer:
                     raise
                 await self._line.drop()
                 if self._is_committing:
-                    return await self._resolve(error)
+                    return await self._resolve(error, group)
                 if is_fresh:
                     raise
                 is_fresh = True  # it had gone away long before; nothing was sent that counts
@@ -300,10 +338,11 @@ class Writer:
             return
         steps = [each for each in group if isinstance(each, Step)]
         changes = [each for each in group if isinstance(each, Change)]
-        if changes:
+        creating = _creating(changes)
+        if len(creating) < len(changes):
             await self._change(speaker, steps, changes, wanted)
         else:
-            await self._step(speaker, steps)
+            await self._step(speaker, steps, creating, wanted)
 
     async def _alone(self, speaker: Speaker, operation: Solo) -> None:
         """Commit an operation that speaks SQL itself."""
@@ -320,15 +359,28 @@ class Writer:
         self._transaction_id = None if row is None else row[0]
         await self._commit(speaker.batch())
 
-    async def _step(self, speaker: Speaker, steps: list[Step]) -> None:
-        """Commit plain steps alone, in one round trip."""
+    async def _step(
+        self, speaker: Speaker, steps: list[Step], creating: list[Start], wanted: Wanted
+    ) -> None:
+        """Commit plain steps and starts of free ids, in one round trip."""
         assert self._loader is not None, "opening makes it"
         batch = speaker.batch()
         self._loader.begin(batch)
-        self._loader.lock(batch, _generations(steps))
-        stepped = step_all(batch, [each.step for each in steps])
+        if creating:
+            self._loader.ask(wanted, []).guard(batch)
+        if steps:
+            self._loader.lock(batch, _generations(steps))
+            stepped = step_all(batch, [each.step for each in steps])
+        if creating:
+            created = create_all(
+                batch, _creations(creating), hub_id=self._hub_id, time=self._loader.time
+            )
+        self._process_id = speaker.connection.info.backend_pid
         await self._commit(batch)
-        _note_steps(steps, stepped)
+        if steps:
+            _note_steps(steps, stepped)
+        if creating:
+            _note_starts(creating, Created(created.rows))
 
     async def _change(
         self, speaker: Speaker, steps: list[Step], changes: list[Change], wanted: Wanted
@@ -366,22 +418,25 @@ class Writer:
         await batch.run()
         self.transactions += 1
 
-    async def _resolve(self, error: psycopg.Error) -> BaseException | None:
+    async def _resolve(self, error: psycopg.Error, group: list[Operation]) -> BaseException | None:
         """Find out what became of a transaction whose COMMIT nobody answered."""
         told = self._told(error)
-        if self._transaction_id is None:
+        creating = [each for each in group if isinstance(each, Start)]
+        if self._transaction_id is None and not creating:
             return told
         loop = asyncio.get_running_loop()
         deadline = loop.time() + RESOLVE_SECONDS
         while loop.time() < deadline:
             try:
-                status = await in_time(self._status_of(self._transaction_id), ANSWER_SECONDS)
+                status = await in_time(self._status(creating), ANSWER_SECONDS)
             except psycopg.Error:
                 await self._line.drop()
                 status = "unknown"
             if status == "another life":
                 break
             if status == "committed":
+                if self._transaction_id is None:
+                    _tell_steps(group, told)
                 return None
             if status == "aborted" or status is None:
                 return told
@@ -391,6 +446,19 @@ class Writer:
             f"The {self._address.shown} went away in the middle of a commit, and it is unknown"
             " whether that was done. Look before you ask again."
         )
+
+    async def _status(self, creating: list[Start]) -> str | None:
+        if self._transaction_id is not None:
+            return await self._status_of(self._transaction_id)
+        connection = await self._line.connection()
+        created, is_final = await find_created(
+            connection, _creations(creating), hub_id=self._hub_id, process_id=self._process_id
+        )
+        if not created:
+            # A pooler tells nothing of the server's processes.
+            return "aborted" if is_final and not self._address.is_pooled else "in progress"
+        _note_starts(creating, created)
+        return "committed"
 
     async def _status_of(self, transaction_id: str) -> str | None:
         connection = await self._line.connection()
@@ -439,10 +507,34 @@ def _generations(steps: list[Step]) -> list[int]:
     return [each.step.outcome.generation for each in steps]
 
 
+def _creating(changes: list[Change]) -> list[Start]:
+    """Return the changes, if they are starts whose ids may be free; of those that share an id one
+    at most would find it so."""
+    creating = [each for each in changes if isinstance(each, Start) and not each.is_taken]
+    ids = {each.creation.request.instance_id for each in creating}
+    return creating if len(ids) == len(changes) else []
+
+
+def _creations(starts: list[Start]) -> list[Creation]:
+    return [each.creation for each in starts]
+
+
+def _note_starts(creating: list[Start], created: Created) -> None:
+    for each in creating:
+        each.result = created.receipt(each.creation)
+        each.is_taken = each.result is None
+
+
 def _note_steps(steps: list[Step], stepped: Answer) -> None:
     done = {row[0] for row in stepped.rows}
     for each in steps:
         each.result = NOTHING_MOVED if each.step.outcome.generation in done else None
+
+
+def _tell_steps(group: list[Operation], error: BaseException) -> None:
+    for each in group:
+        if isinstance(each, Step):
+            each.error = error
 
 
 def _run_one(operation: Change, view: View) -> None:
