@@ -276,15 +276,20 @@ class HttpDone(_Message, frozen=True, tag="http_done"):
     body: str
 
 
+class Refusal(msgspec.Struct, frozen=True):
+    """How the host refused a call of a durable client: ``status`` is one of HTTP."""
+
+    status: int
+    text: str
+
+
 class HttpFailed(_Message, frozen=True, tag="http_failed"):
-    """Worker: the function raised. ``conflict_id`` is the instance whose existing it ran into,
-    when that refusal is what escaped; ``is_passing`` says that it ran into a host that could not
-    serve its durable client."""
+    """Worker: the function raised. ``refusal`` is there when a refusal of its durable client's
+    call is what escaped."""
 
     call: int
     failure: FailureDetails
-    conflict_id: str | None = None
-    is_passing: bool = False
+    refusal: Refusal | None = None
 
 
 class ClientCall(_Message, frozen=True, tag="client_call"):

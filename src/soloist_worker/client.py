@@ -20,33 +20,14 @@ from urllib.parse import parse_qs
 
 from soloist_worker.frames import MAX_FRAME_BYTES, Message
 from soloist_worker.links import in_path, link_secret, signed_links
-from soloist_worker.refusals import CONFLICT_KEY, KIND_KEY, facts_of
+from soloist_worker.refusals import CLIENT_MODULE, Answer
 
-_CLIENT_MODULE = "azure.durable_functions.models.DurableOrchestrationClient"
 _BASE_KEY = "rpcBaseUrl"
-_CONFLICT = 409
-_PASSING_KINDS = ("exhausted", "unavailable")
-_PASSING_STATUSES = (429, 503)
-_PASSING = tuple(f"status code {each}" for each in _PASSING_STATUSES)
+_TOO_LARGE = 413
 _MAX_DATA_CHARACTERS = MAX_FRAME_BYTES // 8  # JSON may need six bytes for one character
 
 _current: contextvars.ContextVar[Transport] = contextvars.ContextVar("soloist_transport")
 _latest: list[Transport] = []
-
-
-class StartConflict(dict[str, Any]):
-    """The body of the answer that an instance already exists, knowing which.
-
-    The SDK raises it inside a plain exception; where that escapes an HTTP function, the host
-    answers 409.
-    """
-
-    instance_id: str = ""
-
-
-class PassingRefusal(dict[str, Any]):
-    """The body of the answer that the host is too busy or has lost its store, likewise: where the
-    SDK raises it and that escapes an HTTP function, the host answers 503."""
 
 
 class Transport:
@@ -84,10 +65,10 @@ class Transport:
                 return url[len(base) :]
         return None
 
-    async def request(self, method: str, target: str, data: str | None) -> tuple[int, Any]:
-        """Ask the host; return the status and the decoded body."""
+    async def request(self, method: str, target: str, data: str | None) -> Answer:
+        """Ask the host."""
         if data is not None and len(data) > _MAX_DATA_CHARACTERS:
-            raise ValueError(f"A payload of {len(data)} characters cannot be sent to the host.")
+            return _too_large(len(data))
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Message] = loop.create_future()
         call = next(self._numbers)
@@ -123,7 +104,7 @@ class Transport:
         """Put this transport under the SDK's client, if the app has the SDK."""
         if self not in _latest:
             _latest.append(self)
-        module = sys.modules.get(_CLIENT_MODULE)
+        module = sys.modules.get(CLIENT_MODULE)
         if module is not None and not hasattr(module, "_soloist_stock"):
             _patch(module)
             _patch_links(module.DurableOrchestrationClient)
@@ -137,29 +118,6 @@ class Transport:
         error = {"status": 503, "body": json.dumps({"Message": "The worker is closed."})}
         for loop, future in waiting.values():
             _tell(loop, future, error)
-
-
-def conflict_id_of(error: BaseException) -> str | None:
-    """Return the instance that an exception says exists already. Only the exception itself is
-    looked at: one raised *because of* a conflict is the app's own answer to it."""
-    found = facts_of(error).get(CONFLICT_KEY)
-    if isinstance(found, bytes):
-        return found.decode("utf-8", "replace")
-    for argument in error.args:
-        if isinstance(argument, StartConflict):
-            return argument.instance_id
-    return None
-
-
-def is_passing(error: BaseException) -> bool:
-    """Whether an exception is the SDK's own way to say that the host was too busy, or had lost its
-    store, when it was called."""
-    if facts_of(error).get(KIND_KEY) in _PASSING_KINDS:
-        return True
-    if any(isinstance(argument, PassingRefusal) for argument in error.args):
-        return True
-    text = error.args[0] if type(error) is Exception and len(error.args) == 1 else None
-    return isinstance(text, str) and text.endswith(_PASSING)
 
 
 def is_hosts(base_url: str) -> bool:
@@ -191,19 +149,24 @@ def _resolve(future: asyncio.Future[Message], message: Message) -> None:
         future.set_result(message)
 
 
-def _read(method: str, target: str, reply: Message) -> tuple[int, Any]:
+def _read(method: str, target: str, reply: Message) -> Answer:
     status, text = reply["status"], reply["body"]
     body = None if text is None or not text.strip() else json.loads(text)
     if body is None and method == "GET":
         body = ""
-    if status in _PASSING_STATUSES and isinstance(body, dict):
-        body = PassingRefusal(body)
-    if status == _CONFLICT and isinstance(body, dict):
-        path = target.partition("?")[0].split("/")
-        if path[0] == "orchestrators" and len(path) > 2:
-            body = StartConflict(body)
-            body.instance_id = "/".join(path[2:])
-    return status, body
+    answer = Answer((status, body))
+    path = target.partition("?")[0].split("/")
+    if path[0] == "orchestrators" and len(path) > 2:
+        answer.instance_id = "/".join(path[2:])
+    return answer
+
+
+def _too_large(size: int) -> Answer:
+    text = (
+        f"A payload of {size} characters cannot be sent to the host; at most"
+        f" {_MAX_DATA_CHARACTERS} can, whatever its limit is (setting max_payload_bytes)."
+    )
+    return Answer((_TOO_LARGE, {"Message": text, "ExceptionMessage": text}))
 
 
 def _transport_for(url: str) -> tuple[Transport, str] | None:
@@ -227,19 +190,19 @@ def _patch(module: Any) -> None:
             return await stock_post(url, data, *args, **kwargs)
         # The stock transport dumps the text that it is given once more.
         text = None if data is None else json.dumps(data)
-        return list(await found[0].request("POST", found[1], text))
+        return await found[0].request("POST", found[1], text)
 
     async def get_async_request(url: str, *args: Any, **kwargs: Any) -> Any:
         found = _transport_for(url)
         if found is None:
             return await stock_get(url, *args, **kwargs)
-        return list(await found[0].request("GET", found[1], None))
+        return await found[0].request("GET", found[1], None)
 
     async def delete_async_request(url: str, *args: Any, **kwargs: Any) -> Any:
         found = _transport_for(url)
         if found is None:
             return await stock_delete(url, *args, **kwargs)
-        return list(await found[0].request("DELETE", found[1], None))
+        return await found[0].request("DELETE", found[1], None)
 
     module._soloist_stock = (stock_post, stock_get, stock_delete)
     module.post_async_request = post_async_request

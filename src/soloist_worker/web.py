@@ -7,10 +7,10 @@ from typing import Any
 
 from soloist_worker.app import App
 from soloist_worker.calls import Call
-from soloist_worker.client import conflict_id_of, is_passing
 from soloist_worker.failures import failure, failure_of
 from soloist_worker.frames import Message
 from soloist_worker.functions import RETURN, Function
+from soloist_worker.refusals import refusal_of
 
 _TEXT = "text/plain; charset=utf-8"
 
@@ -62,8 +62,7 @@ def failed(message: Message, error: BaseException) -> Message:
         "kind": "http_failed",
         "call": message["call"],
         "failure": failure_of(error),
-        "conflict_id": conflict_id_of(error),
-        "is_passing": is_passing(error),
+        "refusal": refusal_of(error),
     }
 
 
@@ -73,7 +72,7 @@ def refused(message: Message, text: str) -> Message:
         "kind": "http_failed",
         "call": message["call"],
         "failure": failure(text),
-        "conflict_id": None,
+        "refusal": None,
     }
 
 

@@ -29,6 +29,8 @@ def test_ordinary_ids_pass_unchanged(instance_id: str) -> None:
     ("instance_id", "reason"),
     [
         ("", "empty"),
+        (" ", "white space"),
+        (" \u3000\u2003", "white space"),
         ("x" * 101, "101 characters"),
         ("@counter@a", "reserved for entities"),
         ("a/b", "'/'"),

@@ -143,3 +143,45 @@ def test_a_bad_start_is_refused_with_a_reason_and_starts_nothing(
     assert answer.status_code == code
     assert word in answer.json()["Message"] + answer.json()["ExceptionMessage"]
     assert served.status(path.rpartition("/")[2][:50]).status_code == 404
+
+
+BAD_STARTS = (
+    ("Nobody/x1", 400, "The function 'Nobody' doesn't exist"),
+    ("Job/a%2Fb", 400, "'/'"),
+    ("Job/a%5Cb", 400, "it contains '\\\\'"),
+    ("Job/a%23b", 400, "it contains '#'"),
+    ("Job/a%3Fb", 400, "'?'"),
+    ("Job/a%3FifExists%3Dreplace", 400, "'?'"),
+    ("Job/a%07b", 400, "U+0007"),
+    ("Job/@b", 400, "it begins with '@'"),
+    ("Job/" + "x" * 101, 400, "at most 100 are allowed"),
+    ("Job/%20", 400, "white space"),
+    ("Job/%FF", 400, "not valid UTF-8"),
+)
+
+
+@pytest.mark.parametrize(("path", "code", "words"), BAD_STARTS)
+def test_so_is_one_by_a_function_of_the_app_that_checks_nothing(
+    served: Served, path: str, code: int, words: str
+) -> None:
+    answer = served.http.post(f"/api/orchestrators/{path}")
+    assert (answer.status_code, answer.headers["content-type"]) == (
+        code,
+        "text/plain; charset=utf-8",
+    )
+    assert words in answer.text
+    assert "Traceback" not in answer.text
+
+
+@pytest.mark.parametrize("size", [5, 40])
+def test_an_input_beyond_the_bound_is_told_to_the_caller(served: Served, size: int) -> None:
+    body = b'"' + b"x" * (size * 1024 * 1024) + b'"'
+    answer = served.http.post("/api/orchestrators/Job/large", content=body)
+    assert answer.status_code == 413
+    assert "max_payload_bytes" in answer.text
+    assert served.status("large").status_code == 404
+
+
+def test_what_the_app_itself_cannot_read_stays_its_own_error(served: Served) -> None:
+    answer = served.http.post("/api/orchestrators/Job/x2", content=b"{not json")
+    assert (answer.status_code, answer.content) == (500, b"")

@@ -21,6 +21,7 @@ from durabletask.internal import orchestrator_service_pb2 as pb
 from proofs.hosts import HostDied
 from tests.e2e.conftest import Served, serve
 from tests.e2e.environments import Unavailable, modern_python
+from tests.e2e.test_bad_input import BAD_STARTS
 from tests.e2e.test_singleton import CALLERS, race
 from tests.rpc.sdk import new_client, outcome, stub_of, until, worker
 
@@ -205,8 +206,29 @@ def test_the_status_in_the_words_of_1x_has_a_history(modern: Served) -> None:
 
 def test_a_verb_about_nobody_is_refused_by_name(modern: Served) -> None:
     answer = modern.http.post("/api/instances/nobody/event", json={"name": "x", "data": 1})
-    assert answer.status_code == 500
-    until(lambda: "nobody" in "".join(modern.host.output))
+    assert (answer.status_code, answer.text) == (404, "No instance with ID 'nobody' found.")
+
+
+@pytest.mark.parametrize("words", ["orchestrators", "classic", "careless"])
+@pytest.mark.parametrize(("path", "code", "text"), BAD_STARTS)
+def test_a_bad_start_is_told_to_the_caller(
+    modern: Served, words: str, path: str, code: int, text: str
+) -> None:
+    answer = modern.http.post(f"/api/{words}/{path}")
+    assert (answer.status_code, answer.headers["content-type"]) == (
+        code,
+        "text/plain; charset=utf-8",
+    )
+    assert text in answer.text
+
+
+@pytest.mark.parametrize("mebibytes", [5, 40])
+def test_an_input_beyond_the_bound_is_told_to_the_caller(modern: Served, mebibytes: int) -> None:
+    body = b'"' + b"x" * (mebibytes * 1024 * 1024) + b'"'
+    answer = modern.http.post("/api/orchestrators/Job/large", content=body)
+    assert answer.status_code == 413
+    assert "max_payload_bytes" in answer.text
+    assert modern.status("large").status_code == 404
 
 
 def test_a_schedule_starts_orchestrations_until_it_is_deleted(modern: Served) -> None:
@@ -238,7 +260,8 @@ def test_the_management_api_starts_its_functions(modern: Served) -> None:
 
 def test_a_start_of_a_function_that_is_not_there_is_refused(modern: Served) -> None:
     answer = modern.http.post("/api/orchestrators/nowhere/never", json=None)
-    assert answer.status_code == 500
+    assert answer.status_code == 400
+    assert "The function 'nowhere' doesn't exist" in answer.text
     assert modern.status("never").status_code == 404
 
 

@@ -17,7 +17,7 @@ from starlette.types import Message, Scope
 
 from soloist.core.failures import FailureDetails
 from soloist.core.instances import AccessKey
-from soloist.errors import AppError, WorkerLost
+from soloist.errors import AppError, SettingsError, WorkerLost
 from soloist.functions.binding import ClientBinding
 from soloist.functions.catalogue import Catalogue
 from soloist.functions.hostjson import HostJson
@@ -25,7 +25,7 @@ from soloist.functions.http import HttpLimits, HttpTriggers, http_limits
 from soloist.functions.keys import KeyRing
 from soloist.functions.responses import safe_headers
 from soloist.functions.workers import HttpCall
-from soloist.wire import FunctionDescription, HttpDone, HttpFailed
+from soloist.wire import FunctionDescription, HttpDone, HttpFailed, Refusal
 from tests.functions.hosting import pool_over, processes, write_app
 
 AT = datetime(2030, 1, 1, tzinfo=UTC)
@@ -234,11 +234,47 @@ def test_headers_that_are_not_the_functions_to_set_are_dropped(name: str) -> Non
 
 
 def test_a_refused_start_that_escapes_is_a_conflict() -> None:
-    failed = HttpFailed(1, FailureDetails("exists"), conflict_id="X")
+    refusal = Refusal(409, "An instance with ID 'X' already exists.")
+    failed = HttpFailed(1, FailureDetails("exists"), refusal)
     response = ask(triggers(Runner(failed)), "GET", "/api/open")
     assert response.status_code == 409
     assert response.text == "An instance with ID 'X' already exists."
     assert response.headers["content-type"] == "text/plain; charset=utf-8"
+
+
+@pytest.mark.parametrize("status", [400, 404, 410, 412, 413])
+def test_a_refusal_of_the_durable_client_that_escapes_is_told_to_the_caller(
+    status: int, log: io.StringIO
+) -> None:
+    failed = HttpFailed(
+        1, FailureDetails("bad", "Exception", "Traceback"), Refusal(status, "No: ü.")
+    )
+    response = ask(triggers(Runner(failed)), "GET", "/api/open")
+    assert (response.status_code, response.text) == (status, "No: ü.")
+    assert response.headers["content-type"] == "text/plain; charset=utf-8"
+    assert (
+        "level=info room=functions.http event=\"An HTTP function's durable client" in log.getvalue()
+    )
+    assert f"status={status}" in log.getvalue()
+    assert "Traceback" not in log.getvalue()
+
+
+def test_a_hub_that_cannot_be_reached_is_a_503_that_says_when_to_come_back(
+    log: io.StringIO,
+) -> None:
+    failed = HttpFailed(1, FailureDetails("away"), Refusal(503, "The database is away."))
+    response = ask(triggers(Runner(failed)), "GET", "/api/open")
+    assert (response.status_code, response.headers["retry-after"]) == (503, "1")
+    assert response.text == "The task hub cannot be reached. Try again."
+    assert "The database is away." in log.getvalue()
+
+
+@pytest.mark.parametrize("path", ["/api/open/%FF", "/api/open/a%ED%A0%80", "/%FF"])
+def test_a_path_that_is_not_utf_8_is_refused(path: str) -> None:
+    runner = Runner()
+    response = ask(triggers(runner), "GET", path)
+    assert (response.status_code, response.text) == (400, "The path is not valid UTF-8.")
+    assert runner.calls == []
 
 
 def test_an_exception_is_an_empty_500_and_stands_in_the_log(log: io.StringIO) -> None:
@@ -289,7 +325,9 @@ def test_a_body_beyond_the_bound_is_refused(content: Callable[[], Any], log: io.
     app = triggers(runner, limits=HttpLimits(max_body_bytes=4))
     response = ask(app, "POST", "/api/open", content=content())
     assert response.status_code == 413
-    assert response.text == "The request's body is larger than 4 bytes."
+    assert response.text == (
+        "The request's body is larger than 4 bytes (app setting FUNCTIONS_REQUEST_BODY_SIZE_LIMIT)."
+    )
     assert runner.calls == []
 
 
@@ -341,7 +379,7 @@ def test_requests_beyond_those_that_may_run_wait_for_their_turn() -> None:
                 return await super().run_http(call)
 
         host_json = HostJson(max_outstanding_requests=5, max_concurrent_requests=2)
-        app = triggers(Slow(), limits=http_limits(host_json))
+        app = triggers(Slow(), limits=http_limits(host_json, {}))
         transport = httpx.ASGITransport(app=app)
         async with httpx.AsyncClient(transport=transport, base_url="http://host") as client:
             requests = [asyncio.create_task(client.get("/api/open")) for _ in range(6)]
@@ -357,8 +395,8 @@ def test_requests_beyond_those_that_may_run_wait_for_their_turn() -> None:
 
 
 def test_host_json_bounds_requests_and_otherwise_the_defaults_do() -> None:
-    assert http_limits(HostJson()) == HttpLimits()
-    limits = http_limits(HostJson(function_timeout_seconds=5.0, max_outstanding_requests=7))
+    assert http_limits(HostJson(), {}) == HttpLimits()
+    limits = http_limits(HostJson(function_timeout_seconds=5.0, max_outstanding_requests=7), {})
     assert limits == HttpLimits(
         timeout_seconds=5.0, max_outstanding_requests=7, max_concurrent_requests=7
     )
@@ -434,3 +472,12 @@ def test_an_app_is_served_by_its_worker(tmp_path: Path, log: io.StringIO) -> Non
 
     asyncio.run(run())
     assert "the reason stays in the log" in log.getvalue()
+
+
+def test_an_app_setting_bounds_bodies() -> None:
+    setting = "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT"
+    assert http_limits(HostJson(), {setting: " 4 "}).max_body_bytes == 4
+    assert http_limits(HostJson(), {setting: ""}) == HttpLimits()
+    for text in ("4 MB", "-1", "0", "1e6", "9" * 19):
+        with pytest.raises(SettingsError, match=f"{setting} must be a number of bytes"):
+            http_limits(HostJson(), {setting: text})

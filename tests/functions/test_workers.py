@@ -16,7 +16,7 @@ from soloist.errors import AppLoadFailed
 from soloist.functions.binding import ClientBinding
 from soloist.functions.clientdesk import ClientDesk
 from soloist.functions.processes import process_links
-from soloist.wire import HttpDone, HttpFailed
+from soloist.wire import HttpDone, HttpFailed, Refusal
 from tests.functions.hosting import (
     AT,
     AT_ONCE,
@@ -129,7 +129,26 @@ def test_a_refused_start_that_escapes_names_its_instance(links: Opener, tmp_path
             pool.answer_clients(management)
             failed = await pool.run_http(http_call("start", BINDING, id="x"))
             assert isinstance(failed, HttpFailed)
-            assert failed.conflict_id == "x"
+            assert failed.refusal == Refusal(409, "An instance with ID 'x' already exists.")
+
+    asyncio.run(run())
+
+
+@LINKS
+@pytest.mark.parametrize(("status", "told"), [(400, 400), (413, 413), (429, 503), (503, 503)])
+def test_what_the_client_was_refused_is_told_where_it_escapes(
+    links: Opener, status: int, told: int, tmp_path: Path
+) -> None:
+    async def management(method: str, target: str, data: str | None) -> tuple[int, str | None]:
+        return status, '{"Message": "why not", "ExceptionMessage": "why not"}'
+
+    async def run() -> None:
+        app = write_app(tmp_path)
+        async with pool_over(links(app), app) as pool:
+            pool.answer_clients(management)
+            failed = await pool.run_http(http_call("start", BINDING, id="x"))
+            assert isinstance(failed, HttpFailed)
+            assert failed.refusal == Refusal(told, "why not")
 
     asyncio.run(run())
 
@@ -147,7 +166,7 @@ def test_a_management_api_that_fails_is_a_500_for_the_client(
             pool.answer_clients(management)
             failed = await pool.run_http(http_call("start", BINDING, id="x"))
             assert isinstance(failed, HttpFailed)
-            assert failed.conflict_id is None
+            assert failed.refusal is None
             assert "no luck" in failed.failure.message
 
     asyncio.run(run())

@@ -58,7 +58,7 @@ def test_a_body_that_is_not_json_by_its_type_is_a_string(live: LiveHub) -> None:
          "Could not parse JSON content: "),
         ("counter/a", {"content": b"\xff"}, "The body is not UTF-8 (byte 0)."),
         ("counter/a?op=" + "x" * 201, {}, "An operation's name has 0 to 200 characters."),
-        ("counter/a?signalTime=soon", {}, "'signalTime' is not a time stamp in ISO 8601."),
+        ("counter/a?signalTime=soon", {}, "'signalTime' must be a point in time such as"),
         ("counter/a%2Fb", {}, "The entity ID '@counter@a/b' is invalid: it contains '/'."),
         ("counter/" + "x" * 100, {}, "at most 100 are allowed"),
     ],

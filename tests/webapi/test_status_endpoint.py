@@ -75,7 +75,7 @@ def test_numbers_keep_their_digits(hub: Any) -> None:
 
 def test_the_input_is_shown_unless_that_is_declined(hub: Any) -> None:
     hub.start("one", text="5")
-    assert hub.send("GET", "instances/one?showInput=1").json()["input"] == 5
+    assert hub.send("GET", "instances/one?showInput=").json()["input"] == 5
     assert hub.send("GET", "instances/one?showinput=False").json()["input"] is None
 
 

@@ -290,13 +290,14 @@ def conflict(host: InProcessHost, function: str) -> dict[str, Any]:
 def test_a_conflict_that_escapes_is_told_to_the_host(host: InProcessHost) -> None:
     failed = conflict(host, "start")
     assert failed["kind"] == "http_failed"
-    assert failed["conflict_id"] == "my-id"
+    text = "An instance with ID 'my-id' already exists."
+    assert failed["refusal"] == {"status": 409, "text": text}
     assert "already exists" in failed["failure"]["message"]
 
 
 def test_a_conflict_that_the_app_answers_itself_is_the_apps(host: InProcessHost) -> None:
     failed = conflict(host, "careful")
-    assert failed["conflict_id"] is None
+    assert failed["refusal"] is None
     assert failed["failure"]["message"] == "of my own"
 
 

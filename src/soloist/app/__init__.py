@@ -270,7 +270,7 @@ async def _opened_host(
     links = Links(task_hub=task_hub, connection=connection, system_key=keys.system_key)
     management = Management(client, links, max_body_bytes=options.max_payload_bytes)
     workers.answer_clients(LocalDoor(management, origin=origin).management)
-    triggers = _triggers(host_json, catalogue, workers, keys, binding)
+    triggers = _triggers(files, catalogue, workers, keys, binding)
     web = _web(
         files, management, _authorise(keys, links), triggers, _health(client, catalogue, task_hub)
     )
@@ -313,7 +313,7 @@ def _catalogue(options: HostOptions, files: AppFiles, workers: WorkerPool) -> Ca
 
 
 def _triggers(
-    host_json: HostJson,
+    files: AppFiles,
     catalogue: Catalogue,
     workers: WorkerPool,
     keys: KeyCabinet,
@@ -324,8 +324,8 @@ def _triggers(
         workers,
         keys,
         binding,
-        limits=http_limits(host_json),
-        is_forwarded=host_json.use_forwarded_host,
+        limits=http_limits(files.host_json, files.environment),
+        is_forwarded=files.host_json.use_forwarded_host,
     )
 
 

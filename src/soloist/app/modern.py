@@ -23,7 +23,6 @@ from typing import Any
 from durabletask.internal import orchestrator_service_pb2 as pb
 from google.protobuf.message import DecodeError, Message
 
-from soloist.app.grpc_door import DEFAULT_MAX_MESSAGE_BYTES
 from soloist.client import Client
 from soloist.contracts.clock import Clock
 from soloist.contracts.executor import WorkKind
@@ -35,6 +34,10 @@ from soloist.functions.workers import WorkerPool
 from soloist.rpc.executor import ProtocolExecutor
 from soloist.rpc.server import DoorSettings, GrpcDoor
 from soloist.rpc.work import Work, WorkFailed
+
+_LEAST_MESSAGE_BYTES = 256 * 1024 * 1024
+"""As much as a frame between host and worker holds, so that a payload which is too large is refused
+by the hub, in its words, and not by gRPC."""
 
 _MOST_MESSAGE_BYTES = 2**31 - 1
 _LOOPBACK = "127.0.0.1"
@@ -98,7 +101,7 @@ class ModernApp:
         Raises:
             SettingsError: the socket cannot be made.
         """
-        max_message_bytes = max(max_message_bytes, DEFAULT_MAX_MESSAGE_BYTES)
+        max_message_bytes = max(max_message_bytes, _LEAST_MESSAGE_BYTES)
         settings = DoorSettings(
             host=_LOOPBACK,
             port=0,

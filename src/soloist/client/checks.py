@@ -15,7 +15,7 @@ def checked_text(what: str, text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise InvalidRequest(f"{what} is not valid Unicode text: {error.reason}.") from error
+        raise InvalidRequest(f"{what} holds a lone surrogate, which is not text.") from error
     return text
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Protocol
 
 import msgspec
 from starlette.types import Receive, Scope, Send
 
-from soloist.errors import AppError, InvalidRequest, PayloadTooLarge, WorkerLost
+from soloist.errors import AppError, InvalidRequest, PayloadTooLarge, SettingsError, WorkerLost
 from soloist.functions.binding import ClientBinding
 from soloist.functions.catalogue import Catalogue
 from soloist.functions.hostjson import HostJson
@@ -18,14 +19,19 @@ from soloist.functions.responses import Answer, answer_of, plain, send_answer
 from soloist.functions.routes import RouteMatch
 from soloist.functions.workers import HttpCall
 from soloist.telemetry import logger
-from soloist.wire import HttpDone, HttpFailed
+from soloist.wire import HttpDone, HttpFailed, Refusal
 
 _log = logger(__name__)
 
 DEFAULT_MAX_BODY_BYTES = 100 * 1024 * 1024
+BODY_LIMIT_SETTING = "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT"
+"""The app setting, Azure's own, that overrides it."""
+
 DEFAULT_TIMEOUT_SECONDS = 230.0
 DEFAULT_MAX_OUTSTANDING_REQUESTS = 1000
 
+_MAX_LIMIT_DIGITS = 18
+_UNAVAILABLE = 503
 _RETRY_SOON = ("retry-after", "1")
 _HOME = "Soloist is running. It hosts a Durable Functions app; see its routes for what to call.\n"
 
@@ -43,14 +49,27 @@ class HttpLimits(msgspec.Struct, frozen=True, kw_only=True):
     max_concurrent_requests: int = DEFAULT_MAX_OUTSTANDING_REQUESTS
 
 
-def http_limits(host_json: HostJson) -> HttpLimits:
-    """Return the bounds that an app's host.json asks for."""
+def http_limits(host_json: HostJson, environment: Mapping[str, str]) -> HttpLimits:
+    """Return the bounds that an app's host.json and its app settings ask for.
+
+    Raises:
+        SettingsError: the setting for the size of a body is no number of bytes.
+    """
     outstanding = host_json.max_outstanding_requests or DEFAULT_MAX_OUTSTANDING_REQUESTS
     return HttpLimits(
+        max_body_bytes=_body_limit(environment.get(BODY_LIMIT_SETTING, "").strip()),
         timeout_seconds=host_json.function_timeout_seconds or DEFAULT_TIMEOUT_SECONDS,
         max_outstanding_requests=outstanding,
         max_concurrent_requests=host_json.max_concurrent_requests or outstanding,
     )
+
+
+def _body_limit(text: str) -> int:
+    if not text:
+        return DEFAULT_MAX_BODY_BYTES
+    if not (text.isascii() and text.isdigit() and len(text) <= _MAX_LIMIT_DIGITS and int(text)):
+        raise SettingsError(f"{BODY_LIMIT_SETTING} must be a number of bytes; it is {text!r}.")
+    return int(text)
 
 
 class HttpRunner(Protocol):
@@ -100,9 +119,9 @@ class HttpTriggers:
     async def _answer(self, scope: Scope, receive: Receive) -> Answer:
         try:
             head = read_head(scope, is_forwarded=self._is_forwarded)
+            match = self._catalogue.routes.match(head.method, head.path)
         except InvalidRequest as error:
             return plain(400, str(error))
-        match = self._catalogue.routes.match(head.method, head.path)
         if match is None:
             is_home = head.path in ("", "/") and head.method in ("GET", "HEAD")
             return plain(200, _HOME) if is_home else plain(404)
@@ -118,7 +137,11 @@ class HttpTriggers:
         except PayloadTooLarge as error:
             limit = error.limit_bytes
             _log.info("A request's body is too large", function=match.function, limit_bytes=limit)
-            return plain(413, f"The request's body is larger than {limit} bytes.")
+            return plain(
+                413,
+                f"The request's body is larger than {limit} bytes (app setting"
+                f" {BODY_LIMIT_SETTING}).",
+            )
         finally:
             self._outstanding -= 1
 
@@ -165,15 +188,10 @@ class HttpTriggers:
 
 
 def _failed(failed: HttpFailed, function: str) -> Answer:
-    """Answer for a function that raised. A refused start that escaped it is a conflict, not a
-    fault: that makes check-then-start code correct under any load. A task hub that does not answer
-    is no fault of the function's either."""
-    if failed.conflict_id is not None:
-        return plain(409, f"An instance with ID '{failed.conflict_id}' already exists.")
+    """Answer for a function that raised."""
+    if failed.refusal is not None:
+        return _refused(failed.refusal, function)
     failure = failed.failure
-    if failed.is_passing:
-        _log.warning("An HTTP function could not be served", function=function, why=failure.message)
-        return plain(503, "The task hub cannot be reached. Try again.", _RETRY_SOON)
     _log.error(
         "An HTTP function raised",
         function=function,
@@ -181,3 +199,19 @@ def _failed(failed: HttpFailed, function: str) -> Answer:
         exception=failure.stack_trace or None,
     )
     return plain(500)
+
+
+def _refused(refusal: Refusal, function: str) -> Answer:
+    """Answer for a refusal of a durable client that escaped: the caller is told what the client
+    was, as if it had called the management API. That makes check-then-start code correct under any
+    load, and spares functions the checks that the host makes anyway."""
+    if refusal.status == _UNAVAILABLE:
+        _log.warning("An HTTP function could not be served", function=function, why=refusal.text)
+        return plain(503, "The task hub cannot be reached. Try again.", _RETRY_SOON)
+    _log.info(
+        "An HTTP function's durable client was refused",
+        function=function,
+        status=refusal.status,
+        why=refusal.text,
+    )
+    return plain(refusal.status, refusal.text)

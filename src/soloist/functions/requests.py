@@ -18,6 +18,7 @@ MAX_QUERY_FIELDS = 1000
 _HOST = re.compile(
     r"[A-Za-z0-9._~-]{1,255}(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](?::[0-9]{1,5})?"
 )
+_NOT_ASCII = re.compile(rb"[^\x00-\x7f]")
 _SCHEMES = ("http", "https")
 _LENGTH_DIGITS = 18  # more are not a length, however they are meant
 
@@ -51,8 +52,8 @@ def read_head(scope: Scope, *, is_forwarded: bool = False) -> RequestHead:
         InvalidRequest: the host's name or the query is malformed.
     """
     headers = _joined_headers(scope["headers"])
-    raw_path = scope.get("raw_path")
-    path = (raw_path or scope["path"].encode()).decode("ascii", "replace")
+    raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
+    path = _NOT_ASCII.sub(lambda found: b"%%%02X" % ord(found[0]), raw_path).decode("ascii")
     query = scope["query_string"].decode("latin-1")
     origin = _origin(scope, headers, is_forwarded=is_forwarded)
     pairs = _query_pairs(query)

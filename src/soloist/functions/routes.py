@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 import msgspec
 
-from soloist.errors import AppLoadFailed
+from soloist.errors import AppLoadFailed, InvalidRequest
 from soloist.functions.templates import Template, TemplateError, parse_template
 
 ALL_METHODS = ("GET", "POST", "DELETE", "HEAD", "PATCH", "PUT", "OPTIONS")
@@ -54,7 +54,11 @@ class RouteTable:
         return tuple(each.casefold() for each in segments) in self._literal
 
     def match(self, method: str, raw_path: str) -> RouteMatch | None:
-        """Return who answers ``raw_path`` (still percent-encoded), ``None`` if nobody does."""
+        """Return who answers ``raw_path`` (still percent-encoded), ``None`` if nobody does.
+
+        Raises:
+            InvalidRequest: the path is not UTF-8.
+        """
         path = split_path(raw_path)
         if len(path) > MAX_PATH_SEGMENTS:
             return None
@@ -95,12 +99,21 @@ def make_route(function: str, prefix: str, route: str | None, methods: Sequence[
 
 def split_path(raw_path: str) -> list[str]:
     """Return the decoded segments of a path; slashes at its ends do not count, and an encoded
-    slash does not separate."""
+    slash does not separate.
+
+    Raises:
+        InvalidRequest: it is not UTF-8, so that an id in it would become another.
+    """
     trimmed = raw_path.removeprefix("/").removesuffix("/")
     if not trimmed:
         return []
     parts = trimmed.split("/")
-    return [unquote(part) for part in parts] if "%" in trimmed else parts
+    if "%" not in trimmed:
+        return parts
+    try:
+        return [unquote(part, errors="strict") for part in parts]
+    except UnicodeDecodeError as error:
+        raise InvalidRequest("The path is not valid UTF-8.") from error
 
 
 def _refuse_conflicts(routes: Sequence[Route]) -> None:

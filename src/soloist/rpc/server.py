@@ -12,6 +12,7 @@ import msgspec
 from soloist.client import Client
 from soloist.contracts.clock import Clock
 from soloist.errors import SettingsError
+from soloist.rpc.addresses import check_free
 from soloist.rpc.executor import RpcExecutor
 from soloist.rpc.health import Health, health_handler
 from soloist.rpc.management import ManagementCalls
@@ -89,6 +90,8 @@ class GrpcDoor:
             SettingsError: the address is taken or is not ours, or a file cannot be used.
         """
         settings = self._settings
+        if settings.path is None:
+            await check_free(settings.host, settings.port)
         address = settings.address(settings.port)
         try:
             if settings.tls_cert is not None and settings.tls_key is not None:
@@ -149,7 +152,7 @@ def _cannot_listen(settings: DoorSettings) -> str:
             " TMPDIR to a shorter one."
         )
     return (
-        f"Cannot listen for gRPC on {settings.host} port {settings.port}: it is taken, or is no"
-        " address of this machine, or the certificate and its key do not fit. Choose another with"
-        " --grpc-port and --grpc-host."
+        f"Cannot listen for gRPC on {settings.host} port {settings.port}: the certificate and its key"
+        " do not fit, or something took the address just now. Look at --grpc-tls-cert and"
+        " --grpc-tls-key, or choose another with --grpc-port."
     )

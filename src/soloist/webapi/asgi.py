@@ -61,13 +61,16 @@ class ManagementApp:
 
     async def _respond(self, scope: Scope, receive: Receive) -> Response:
         headers = _headers(scope)
-        query = Query(_query_fields(scope))
+        fields = _query_fields(scope)
+        query = Query(fields or ())
         segments = _segments(scope)
         access = self._authorise(_asked(scope["method"], segments, headers, query))
         if access is Access.NONE:
             return faults.UNAUTHORISED
         if segments is None:
             return faults.invalid("The path is not valid UTF-8.")
+        if fields is None:
+            return faults.invalid("The query is not valid UTF-8.")
         try:
             body = await self._body(scope["method"], headers, receive)
         except InvalidRequest as error:
@@ -147,10 +150,14 @@ def _headers(scope: Scope) -> dict[str, str]:
     return headers
 
 
-def _query_fields(scope: Scope) -> list[tuple[str, str]]:
-    text = scope.get("query_string", b"").decode("latin-1")
-    fields = text.split("&", MAX_QUERY_FIELDS)[:MAX_QUERY_FIELDS]
-    return parse_qsl("&".join(fields), keep_blank_values=True)
+def _query_fields(scope: Scope) -> list[tuple[str, str]] | None:
+    """Return the decoded names and values of the query, ``None`` when it is not UTF-8."""
+    try:
+        text = scope.get("query_string", b"").decode()
+        fields = text.split("&", MAX_QUERY_FIELDS)[:MAX_QUERY_FIELDS]
+        return parse_qsl("&".join(fields), keep_blank_values=True, errors="strict")
+    except UnicodeDecodeError:
+        return None
 
 
 def _asked(

@@ -11,7 +11,7 @@ from soloist.core.instances import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
 from soloist.errors import InvalidRequest
 from soloist.webapi.exchange import Request, Response, json_response
 from soloist.webapi.json_text import body_text, stored_json
-from soloist.webapi.query import Query
+from soloist.webapi.query import Query, unreadable
 from soloist.webapi.reports import exact
 
 CONTINUATION_HEADER = "x-ms-continuation-token"
@@ -42,16 +42,12 @@ class EntityOperations:
     async def signal_entity(self, request: Request, parameters: Parameters) -> Response:
         """Ask one entity for an operation, now or at a given time."""
         query = request.query
-        due_at = query.instant("signalTime")
-        if due_at is None and query.text("signalTime"):
-            # Run at once, it could do what was meant for later.
-            raise InvalidRequest("'signalTime' is not a time stamp in ISO 8601.")
         await self._client.signal(
             parameters["entityName"],
             parameters.get("entityKey", ""),
             query.text("op") or "",
             _operation_input(request),
-            due_at,
+            query.instant("signalTime"),
         )
         return Response(202)
 
@@ -64,6 +60,7 @@ class EntityOperations:
     async def list_entities(self, request: Request, parameters: Parameters) -> Response:
         """Report on one page of entities."""
         query = request.query
+        shows_state = query.truth("fetchState", default=False)
         page = await self._client.list_entities(
             EntityQuery(
                 name=parameters.get("entityName", ""),
@@ -73,7 +70,6 @@ class EntityOperations:
                 token=request.headers.get(CONTINUATION_HEADER) or None,
             )
         )
-        shows_state = query.truth("fetchState", default=False)
         reports = [_report(each, shows_state=shows_state) for each in page.entities]
         return json_response(200, reports, {CONTINUATION_HEADER: page.token or ""})
 
@@ -86,7 +82,7 @@ def page_size(query: Query) -> int:
     """
     size = query.integer("top", default=DEFAULT_PAGE_SIZE)
     if size < 1:
-        raise InvalidRequest(f"'top' must be between 1 and {MAX_PAGE_SIZE}.")
+        raise unreadable("top", str(size), f"between 1 and {MAX_PAGE_SIZE}")
     return min(size, MAX_PAGE_SIZE)  # a page may always be shorter: the token leads on
 
 

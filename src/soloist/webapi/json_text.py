@@ -20,6 +20,11 @@ INVALID_JSON = "Invalid JSON content"
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_ESCAPES = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+    rb"|(?P<lone>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
+    re.DOTALL,
+)
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 
@@ -46,8 +51,18 @@ def body_text(body: bytes, complaint: str = INVALID_JSON) -> str | None:
     try:
         msgspec.json.decode(body, type=msgspec.Raw)
     except msgspec.DecodeError as error:
-        raise InvalidRequest(f"{complaint}: {error}.") from error
+        raise InvalidRequest(f"{complaint}: {_lone_surrogate(body) or error}.") from error
     return text
+
+
+def _lone_surrogate(body: bytes) -> str | None:
+    """Return what is wrong if half of a surrogate pair stands alone, of which the decoder says
+    whatever it meets next."""
+    for escape in _ESCAPES.finditer(body):
+        if escape["lone"]:
+            place = f"\\{escape['lone'].decode()} at byte {escape.start()}"
+            return f"it holds a lone surrogate, which is not text ({place})"
+    return None
 
 
 def nesting_depth(body: bytes) -> int:

@@ -20,6 +20,7 @@ from soloist.webapi.routes import find_route
 
 _QUOTED_BY_THE_CLIENT = frozenset({"version", "reason"})
 _NOUNS = frozenset({"orchestrators", "instances", "entities"})
+_START_QUERY = re.compile(r"(?:version=[^?&=]*)?")
 _HEADERS = {"content-type": "application/json"}
 _VERBS = frozenset({"GET", "POST", "DELETE"})
 
@@ -67,7 +68,7 @@ class LocalDoor:
             target.encode()
             body = b"" if data is None else data.encode()
         except UnicodeEncodeError:
-            raise InvalidRequest("The call holds half a surrogate pair.") from None
+            raise InvalidRequest("The call holds a lone surrogate, which is not text.") from None
         return Request(
             method=method.upper(),
             segments=segments,
@@ -81,6 +82,8 @@ class LocalDoor:
 
 
 def _query_fields(segments: tuple[str, ...], query: str) -> list[tuple[str, str]]:
+    if segments[0].lower() == "orchestrators" and not _START_QUERY.fullmatch(query):
+        raise InvalidRequest(f"The instance ID contains '?' and cannot be addressed: {query!r}.")
     for place, name in ((-1, "rewind"), (0, "entities")):
         match = _RAW_QUERIES[name].fullmatch(query)
         if segments[place].lower() == name and match is not None:

@@ -44,7 +44,8 @@ class Management:
         if match is None or not self._is_ours(request.query.text("taskHub")):
             return faults.NOT_FOUND
         if len(request.body) > self.max_body_bytes:
-            raise PayloadTooLarge("The request's body", len(request.body), self.max_body_bytes)
+            what = "The payload" if request.is_local else "The request's body"
+            raise PayloadTooLarge(what, len(request.body), self.max_body_bytes)
         return await match.route.handler(self._operations, request, match.parameters)
 
     def _is_ours(self, task_hub: str | None) -> bool:

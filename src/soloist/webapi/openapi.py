@@ -56,8 +56,7 @@ def document(endpoints: Iterable[Endpoint], base_url: str) -> Json:
             "version": "1",
             "description": (
                 "Names of query parameters and fixed parts of paths are compared without case."
-                " A query value that cannot be read counts as absent, unless its operation says"
-                " otherwise."
+                " An empty query value counts as absent; one that cannot be read is refused."
             ),
         },
         "servers": [{"url": base_url}],
@@ -178,7 +177,7 @@ PARAMETERS: dict[str, tuple[str, Json, str]] = {
     "runtimeStatus": (
         "query",
         {"type": "array", "items": _schema("RuntimeStatus")},
-        "Repeated or separated by commas; unknown names are skipped.",
+        "Repeated or separated by commas, compared without case.",
     ),
     "instanceIdPrefix": ("query", _STRING, "With `@` in front, entities are listed."),
     "name": (
@@ -199,7 +198,7 @@ PARAMETERS: dict[str, tuple[str, Json, str]] = {
         "Whether the sub-orchestrations end as well. An extension.",
     ),
     "op": ("query", {**_STRING, "maxLength": 200}, "The operation's name."),
-    "signalTime": ("query", _INSTANT, "Not before then. An extension; unreadable is a 400."),
+    "signalTime": ("query", _INSTANT, "Not before then. An extension."),
     "lastOperationTimeFrom": ("query", _INSTANT, "Last operated on then or later."),
     "lastOperationTimeTo": ("query", _INSTANT, "Last operated on then or earlier."),
     "fetchState": ("query", {**_BOOLEAN, "default": False}, "Whether states are shown."),

@@ -34,7 +34,7 @@ from soloist.webapi.exchange import Request, Response, json_response
 from soloist.webapi.history_reports import history_report
 from soloist.webapi.json_text import body_text
 from soloist.webapi.links import Links
-from soloist.webapi.query import Query
+from soloist.webapi.query import Query, unreadable
 from soloist.webapi.reports import output_of, status_report
 
 DEFAULT_MAX_WAIT_SECONDS = 230.0
@@ -141,27 +141,27 @@ class Operations(EntityOperations):
     async def status(self, request: Request, parameters: Parameters) -> Response:
         """Report on one instance."""
         query = request.query
-        record = await self._client.status(_known_id(parameters))
         shows_input = query.truth("showInput", default=True)
+        shows_history = query.truth("showHistory", default=False)
+        shows_output = query.truth("showHistoryOutput", default=False)
+        tells_failure = query.truth("returnInternalServerErrorOnFailure", default=False)
+        record = await self._client.status(_known_id(parameters))
         history = None
-        if query.truth("showHistory", default=False):
+        if shows_history:
             history = history_report(
-                await self._client.history(record),
-                show_input=shows_input,
-                show_output=query.truth("showHistoryOutput", default=False),
+                await self._client.history(record), show_input=shows_input, show_output=shows_output
             )
         report = status_report(record, show_input=shows_input, history=history)
         if not record.status.is_terminal:
             headers = {"Location": request.url, "Retry-After": str(_STATUS_RETRY_SECONDS)}
             return json_response(202, report, headers)
-        is_error = record.status is RuntimeStatus.FAILED and query.truth(
-            "returnInternalServerErrorOnFailure", default=False
-        )
+        is_error = tells_failure and record.status is RuntimeStatus.FAILED
         return json_response(500 if is_error else 200, report)
 
     async def list(self, request: Request, _parameters: Parameters) -> Response:
         """Report on one page of instances; a durable client of the app gets them all."""
         query = request.query
+        shows_input = query.truth("showInput", default=True)
         listing = InstanceQuery(
             instance_id_prefix=query.text("instanceIdPrefix") or "",
             names=query.texts("name"),
@@ -176,7 +176,6 @@ class Operations(EntityOperations):
         else:
             page = await self._client.list(listing)
             records, token = page.records, page.token
-        shows_input = query.truth("showInput", default=True)
         reports = [status_report(each, show_input=shows_input) for each in records]
         return json_response(200, reports, {CONTINUATION_HEADER: token or ""})
 
@@ -241,27 +240,18 @@ class Operations(EntityOperations):
         return json_response(200, {"instancesDeleted": 1})
 
     async def purge_many(self, request: Request, _parameters: Parameters) -> Response:
-        """Remove the finished instances that were created in a span of time.
-
-        What cannot be read never widens what is removed: it is refused, or nothing matches.
-        """
+        """Remove the finished instances that were created in a span of time."""
         query = request.query
         created_from = query.instant("createdTimeFrom")
         if created_from is None:
             return json_response(400, _NO_BEGINNING)
-        created_to = query.instant("createdTimeTo")
-        if created_to is None and query.text("createdTimeTo"):
-            raise InvalidRequest("'createdTimeTo' is not a point in time.")
-        statuses = query.statuses("runtimeStatus")
-        if not statuses and query.texts("runtimeStatus"):
-            return faults.NOT_FOUND
         gone = await self._client.purge_many(
             InstanceQuery(
                 instance_id_prefix=query.text("instanceIdPrefix") or "",
                 names=query.texts("name"),
-                statuses=statuses,
+                statuses=query.statuses("runtimeStatus"),
                 created_from=created_from,
-                created_to=created_to,
+                created_to=query.instant("createdTimeTo"),
             )
         )
         return json_response(200, {"instancesDeleted": gone}) if gone else faults.NOT_FOUND
@@ -296,8 +286,7 @@ def _policy(text: str | None) -> StartPolicy | None:
     try:
         return StartPolicy(text.lower())
     except ValueError:
-        allowed = ", ".join(StartPolicy)
-        raise InvalidRequest(f"'ifExists' must be one of {allowed}; it is {text!r}.") from None
+        raise unreadable("ifExists", text, f"one of {', '.join(StartPolicy)}") from None
 
 
 def _final(record: InstanceRecord) -> Response:

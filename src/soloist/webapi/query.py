@@ -1,7 +1,8 @@
 """Query strings: many values under names without case, and how each kind of value is read.
 
-The rules are those of the Durable Functions HTTP API reference as its handler applies them: a
-value that cannot be read counts as absent, never as an error.
+The forms are those that the handler of Durable Functions reads, an empty value counts as absent.
+What it cannot read the handler ignores; here it is refused, so that nobody takes everything for
+what a misspelt filter found.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from datetime import UTC, datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
 
 from soloist.core.status import RuntimeStatus
+from soloist.errors import InvalidRequest
 
 _TRUTHS = {"true": True, "false": False}
-_INTEGER = re.compile(r"[+-]?[0-9]{1,10}")
+_INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 _DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?")
 _INSTANT = re.compile(
     r"(?P<year>\d{1,4})-(?P<month>\d{1,2})-(?P<day>\d{1,2})"
@@ -28,10 +30,14 @@ _STATUSES = {status.value.lower(): status for status in RuntimeStatus}
 _EARLIEST = datetime.min.replace(tzinfo=UTC)
 _LATEST = datetime.max.replace(tzinfo=UTC)
 _MICROSECOND_DIGITS = 6
+_MAX_SHOWN_CHARACTERS = 100
 
 
 class Query:
-    """The parsed query string of one request; it never changes."""
+    """The parsed query string of one request; it never changes.
+
+    Each reader raises :class:`~soloist.errors.InvalidRequest` for a value that it cannot read.
+    """
 
     __slots__ = ("_values",)
 
@@ -51,24 +57,41 @@ class Query:
         return {name: values[0] for name, values in self._values.items()}
 
     def truth(self, name: str, *, default: bool) -> bool:
-        """Return a value of ``true`` or ``false`` in any case; all else is the default."""
-        text = self.text(name)
-        return default if text is None else _TRUTHS.get(text.strip().lower(), default)
+        """Return a value of ``true`` or ``false``, in any case."""
+        text = self._given(name)
+        if text is None:
+            return default
+        if text.lower() not in _TRUTHS:
+            raise unreadable(name, text, "true or false")
+        return _TRUTHS[text.lower()]
 
     def integer(self, name: str, *, default: int) -> int:
         """Return a decimal integer."""
-        text = (self.text(name) or "").strip()
-        return int(text) if _INTEGER.fullmatch(text) else default
+        text = self._given(name)
+        if text is None:
+            return default
+        if not _INTEGER.fullmatch(text):
+            raise unreadable(name, text, "a whole number")
+        return int(text)
 
     def seconds(self, name: str) -> float | None:
         """Return a number of seconds, which may have a fraction."""
-        text = (self.text(name) or "").strip()
-        return float(text) if _DECIMAL.fullmatch(text) else None
+        text = self._given(name)
+        if text is None:
+            return None
+        if not _DECIMAL.fullmatch(text):
+            raise unreadable(name, text, "a number of seconds")
+        return float(text)
 
     def instant(self, name: str) -> datetime | None:
         """Return a point in time, aware UTC; a value without an offset is taken as UTC."""
-        text = (self.text(name) or "").strip()
-        return parse_instant(text) if text else None
+        text = self._given(name)
+        if text is None:
+            return None
+        instant = parse_instant(text)
+        if instant is None:
+            raise unreadable(name, text, "a point in time such as 2026-01-31T12:00:00Z")
+        return instant
 
     def texts(self, name: str) -> tuple[str, ...]:
         """Return the values listed by commas or repetition, without empty ones."""
@@ -76,9 +99,20 @@ class Query:
         return tuple(dict.fromkeys(each.strip() for each in values if each.strip()))
 
     def statuses(self, name: str) -> frozenset[RuntimeStatus]:
-        """Return the statuses listed by commas or repetition; unknown names are skipped."""
-        names = (each.lower() for each in self.texts(name))
-        return frozenset(_STATUSES[each] for each in names if each in _STATUSES)
+        """Return the statuses listed by commas or repetition, in any case."""
+        names = self.texts(name)
+        for each in names:
+            if each.lower() not in _STATUSES:
+                raise unreadable(name, each, f"some of {', '.join(RuntimeStatus)}")
+        return frozenset(_STATUSES[each.lower()] for each in names)
+
+    def _given(self, name: str) -> str | None:
+        return (self.text(name) or "").strip() or None
+
+
+def unreadable(name: str, text: str, allowed: str) -> InvalidRequest:
+    """Return the refusal of a value."""
+    return InvalidRequest(f"'{name}' must be {allowed}; it is {text[:_MAX_SHOWN_CHARACTERS]!r}.")
 
 
 def parse_instant(text: str) -> datetime | None:
