@@ -38,11 +38,12 @@ from soloist.contracts.executor import (
 )
 from soloist.core.actions import EpisodeResult
 from soloist.core.failures import FailureDetails
-from soloist.core.instances import CommitReceipt, InstanceQuery
+from soloist.core.instances import CommitReceipt, Hold, InstanceQuery, InstanceRecord
 from soloist.core.outcomes import Outcome
 from soloist.core.policy import StartPolicy
 from soloist.core.state import OrchestrationState
 from soloist.core.status import RuntimeStatus
+from soloist.core.waits import ActivityWait, ChildWait, Seen, TimerWait, TurnWait, waits_of
 from soloist.engine import Engine
 from soloist.errors import HistoryCorrupt, RequestError, StoreUnavailable
 from soloist.stores import MemoryState, MemoryStore
@@ -405,9 +406,42 @@ class Simulation:
         if self._consumed & set(outcome.consumed):
             self._broken.append(f"{name} took a message twice")
         self._consumed.update(outcome.consumed)
+        self._check_waits(found)
         is_abandoned = found.owner is None and found.due_at is None and bool(found.inbox)
         if is_abandoned and not record.status.is_terminal:
             self._broken.append(f"{name} has mail and nobody will look")
+
+    def _check_waits(self, found: Instance) -> None:
+        """Law 10: it is told what a live instance waits for, and what only a host can bring about
+        is not left to nobody."""
+        record = found.record
+        if record.status.is_terminal:
+            return
+        seen = Seen(
+            record=record,
+            history=tuple(found.history),
+            inbox=tuple(found.inbox),
+            hold=Hold(found.owner, found.due_at),
+            hosts=(),
+            now=self._clock.now(),
+        )
+        waits = waits_of(seen).named
+        if not waits:
+            self._broken.append(f"{record.instance_id} lives and waits for nothing")
+        self.counts.update(f"waits for {type(each).__name__}" for each in waits)
+        needs_host = any(isinstance(each, ActivityWait | TimerWait | TurnWait) for each in waits)
+        if needs_host and found.owner is None and found.due_at is None:
+            self._broken.append(f"{record.instance_id} waits for a host and nobody will look")
+        for child in waits:
+            if isinstance(child, ChildWait) and self._is_over(child.instance_id, record):
+                self._broken.append(f"{record.instance_id} waits for a child that has ended")
+
+    def _is_over(self, child_id: str, parent: InstanceRecord) -> bool:
+        child = self._state.hub(HUB).instances.get(child_id)
+        if child is None or child.record.status.is_terminal:
+            return True
+        caller = child.record.parent
+        return caller is None or caller.generation != parent.generation
 
     async def _settle(self) -> None:
         """Let one sound host bring everything to its end."""

@@ -6,8 +6,9 @@ import asyncio
 
 import pytest
 
-from soloist.core.instances import Backlog, LeaseGrant
+from soloist.core.instances import Backlog, Hold, LeaseGrant
 from soloist.core.status import RuntimeStatus
+from soloist.core.work import LackedFunction, Lacks, WorkKind
 from soloist.errors import InstanceFinished, InstanceNotFound
 from tests.contract.world import LEASE_SECONDS, World, present
 
@@ -276,3 +277,45 @@ async def test_instances_of_versions_that_a_host_leaves_do_not_exist_for_it(worl
     grant = await store.lease(host_id, 10, frozenset({""}))
     assert [each.record.instance_id for each in grant.leases] == ["a"]
     assert len((await store.lease(host_id, 10)).leases) == 1
+
+
+async def test_a_host_tells_what_it_lacks_until_it_tells_otherwise(world: World) -> None:
+    store = await world.opened()
+    host_id = await store.join("host")
+    assert [each.lacks for each in await store.hosts()] == [None]
+    functions = (
+        LackedFunction(WorkKind.ACTIVITY, "charge\0"),
+        LackedFunction(WorkKind.ORCHESTRATION, "\N{SNOWMAN}", "2.0"),
+    )
+    lacks = Lacks(workers=2, functions=functions, more=3)
+    assert await store.renew(host_id, lacks)
+    (host,) = await store.hosts()
+    assert (host.lacks, host.renewed_at) == (lacks, world.now())
+    assert await store.renew(host_id, Lacks(workers=0))
+    assert [each.lacks for each in await store.hosts()] == [Lacks(workers=0)]
+    assert await store.renew(host_id)
+    assert [each.lacks for each in await store.hosts()] == [None]
+
+
+async def test_a_host_that_joins_again_lacks_nothing_yet(world: World) -> None:
+    store = await world.opened()
+    await store.renew(await store.join("host"), Lacks(workers=2))
+    again = await store.join("again")
+    found = {each.host_id: each.lacks for each in await store.hosts()}
+    assert found[again] is None
+
+
+async def test_it_is_told_who_holds_an_instance_and_when_it_is_due(world: World) -> None:
+    store = await world.opened()
+    host_id = await store.join("host")
+    receipt = await store.start(world.request(), None)
+    generation = receipt.record.generation
+    assert await store.hold(generation) == Hold(None, world.now())
+    (lease,) = (await store.lease(host_id, 10)).leases
+    held = await store.hold(generation)
+    assert held is not None and held.host_id == host_id
+    assert await store.commit(world.step(lease, due_at=world.after(60)))
+    assert await store.hold(generation) == Hold(host_id, world.after(60))
+    await store.release(generation, lease.epoch)
+    assert await store.hold(generation) == Hold(None, world.after(60))
+    assert await store.hold(generation + 1) is None

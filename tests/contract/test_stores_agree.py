@@ -70,6 +70,10 @@ async def _inbox(store: Store, generation: int) -> Any:
     return await store.inbox(generation, 0)
 
 
+async def _hold(store: Store, generation: int) -> Any:
+    return await store.hold(generation)
+
+
 async def _page(store: Store, prefix: str) -> Any:
     return await store.query(InstanceQuery(instance_id_prefix=prefix))
 
@@ -383,6 +387,7 @@ class Pair:
             for record in page.records:
                 self._both(partial(_history, generation=record.generation))
                 self._both(partial(_inbox, generation=record.generation))
+                self._both(partial(_hold, generation=record.generation))
         self._both(lambda store: store.backlog())
 
     def _both(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 from soloist.client import Client
@@ -11,6 +11,7 @@ from soloist.contracts.store import Store
 from soloist.core.events import HistoryEvent, InboxEvent
 from soloist.core.instances import InstanceRecord
 from soloist.core.timers import TimerTrigger
+from soloist.core.work import Lacks
 from soloist.engine import Engine, EngineSettings
 from soloist.stores import MemoryState, MemoryStore
 from soloist.testing import JumpClock
@@ -42,11 +43,20 @@ class Hub:
         store: Store | None = None,
         timers: Mapping[str, TimerTrigger] | None = None,
         absence: Absence = nobody_is_absent,
+        lacks: Callable[[], Lacks | None] = lambda: None,
     ) -> AsyncIterator[tuple[Engine, Client]]:
         """Run a host; leaving the block stops it politely."""
         store = store or self.store
         await store.open()
-        engine = Engine(store, self.clock, self.executor, settings, timers=timers, absence=absence)
+        engine = Engine(
+            store,
+            self.clock,
+            self.executor,
+            settings,
+            timers=timers,
+            absence=absence,
+            lacks=lacks,
+        )
         await engine.start()
         try:
             yield engine, Client(store, self.clock, wakeups=engine)

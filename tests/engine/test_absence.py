@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 
-from soloist.contracts.executor import WorkKind
 from soloist.core.events import EntityRequested
 from soloist.core.extras import Extras
 from soloist.core.status import RuntimeStatus
+from soloist.core.waits import TurnWait, Waits, WorkerWait
+from soloist.core.work import Lacks, WorkKind, lacks_of
 from soloist.engine import EngineSettings
 from tests.engine.hub import Hub
 from tests.engine.scripts import chain
@@ -107,3 +108,25 @@ async def test_an_instance_that_begins_later_can_be_sent_events_before() -> None
         assert record.status is RuntimeStatus.COMPLETED
         started, *_ = await client.history(record)
         assert started.at >= start_at
+
+
+async def test_the_hub_is_told_what_a_host_lacks_with_each_renewal() -> None:
+    hub, staff = Hub({"Late": chain(1)}), Staff("Late")
+
+    def lacks() -> Lacks:
+        kind = WorkKind.ORCHESTRATION
+        return lacks_of(1, [(kind, name, None) for name in staff.absent])
+
+    async with hub.host(absence=staff.absence, lacks=lacks) as (_, client):
+        await client.start("Late", "x")
+        await hub.clock.jump(6, step_seconds=1)
+        (host,) = await client.hosts()
+        assert host.lacks == lacks()
+        standing = await client.standing("x")
+        assert (standing.held_by, standing.holder) == (host.host_id, host)
+        assert [type(each) for each in standing.waits.named] == [TurnWait, WorkerWait]
+        staff.comes("Late")
+        await hub.finished(client, "x")
+        await hub.clock.jump(6, step_seconds=1)
+        assert [each.lacks for each in await client.hosts()] == [Lacks(workers=1)]
+        assert (await client.standing("x")).waits == Waits()

@@ -6,9 +6,11 @@ from __future__ import annotations
 import pytest
 
 from proofs.simulation import LawBroken, loaded_app, simulate
+from soloist.core.events import SubOrchestrationInstanceCompleted
+from soloist.core.messages import Outgoing, Reply
 from soloist.core.outcomes import Outcome
-from soloist.stores import memory
-from soloist.stores.memory_state import Instance
+from soloist.stores import MemoryStore, memory
+from soloist.stores.memory_state import Instance, Moved
 from soloist_worker.app import App
 
 SEEDS = range(1, 9)
@@ -35,6 +37,21 @@ def test_a_store_that_does_not_fence_is_found_out(
 
     monkeypatch.setattr(memory, "_is_current", is_current)
     with pytest.raises(LawBroken, match="seed"):
+        _simulate_many(app, range(1, 40))
+
+
+def test_a_parent_that_is_not_told_of_its_childs_end_is_found_out(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send = MemoryStore._send
+
+    def lossy(store: MemoryStore, message: Outgoing, moved: Moved) -> None:
+        event = message.event if isinstance(message, Reply) else None
+        if not isinstance(event, SubOrchestrationInstanceCompleted) or event.task_id % 2:
+            send(store, message, moved)
+
+    monkeypatch.setattr(MemoryStore, "_send", lossy)
+    with pytest.raises(LawBroken, match="waits for a child that has ended"):
         _simulate_many(app, range(1, 40))
 
 

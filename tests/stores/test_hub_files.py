@@ -222,6 +222,7 @@ def test_all_migrations_applied_equal_the_schema(connection: sqlite3.Connection)
             "version",
             "app_version",
             "renewed_at",
+            "lacks",
         },
         "access_keys": {"hub_id", "scope", "name", "value", "created_at"},
     }

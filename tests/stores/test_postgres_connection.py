@@ -9,6 +9,7 @@ import pytest
 
 from proofs.postgres import primary_and_standby, url_of_either
 from soloist.contracts.clock import SystemClock
+from soloist.core.work import Lacks
 from soloist.errors import HubTooNew, InstanceExists, SettingsError, StoreUnavailable
 from soloist.stores import shown_url, store_at
 from soloist.stores.postgres import PostgresStore, connection
@@ -98,11 +99,27 @@ async def test_a_host_goes_on_while_the_schema_is_upgraded_under_it(postgres: Wo
         connection.execute("ALTER TABLE soloist.instances ADD COLUMN later text")
         connection.execute("ALTER TABLE soloist.executions ADD COLUMN later bigint DEFAULT 1")
         connection.execute("ALTER TABLE soloist.inbox ADD COLUMN later text")
+        connection.execute("ALTER TABLE soloist.hosts ADD COLUMN later text")
         connection.execute("INSERT INTO soloist.schema_migrations VALUES (999, 'future', 0)")
     host_id = await old.join("old")
+    assert await old.renew(host_id)
     grant = await old.lease(host_id, 10)
     assert await old.commit(postgres.step(grant.leases[0]), host_id)
     assert await old.read("x") is not None
+
+
+async def test_a_host_of_an_older_soloist_is_listed_beside_the_others(postgres: World) -> None:
+    store = await postgres.opened()
+    with psycopg.connect(postgres.url) as connection:
+        connection.execute(
+            "INSERT INTO soloist.hosts (hub_id, name, address, version, app_version, process_id,"
+            " machine, joined_at, renewed_at, expires_at)"
+            " VALUES (1, 'older', '', '', NULL, 1, 'm', 0, 0, 0)"
+        )
+    host_id = await store.join("newer")
+    assert await store.renew(host_id, Lacks(workers=1))
+    told = {each.name: each.lacks for each in await store.hosts()}
+    assert told == {"older": None, "newer": Lacks(workers=1)}
 
 
 async def test_a_database_that_is_not_utf8_is_refused(postgres: World) -> None:

@@ -112,6 +112,7 @@ async def use_everything(world: World, store: PostgresStore) -> None:
     await store.lease(host_id, 10)
     await store.renew(host_id)
     await store.read("x")
+    await store.hold(receipt.record.generation)
     await store.history(receipt.record.generation)
     await store.inbox(receipt.record.generation, 0)
     await store.query(InstanceQuery())

@@ -24,11 +24,12 @@ from soloist.app.grpc_hub import tell_durability, unbounded
 from soloist.app.mixed import AppBounds, MixedExecutor, MixedFunctions
 from soloist.client import DEFAULT_MAX_PAYLOAD_BYTES, Client, Functions
 from soloist.contracts.clock import Clock, SystemClock
-from soloist.contracts.executor import Absence, Executor, WorkKind, nobody_is_absent
+from soloist.contracts.executor import Absence, Executor, nobody_is_absent
 from soloist.contracts.store import Store
 from soloist.core.episode import Limits
 from soloist.core.policy import StartPolicy
 from soloist.core.versions import VersionRule
+from soloist.core.work import WorkKind
 from soloist.engine import DrainProgress, Engine, EngineSettings
 from soloist.errors import SettingsError
 from soloist.functions.binding import DEFAULT_CONNECTION_NAME, ClientBinding
@@ -376,6 +377,7 @@ def _engine(
         version=__version__,
         timers=catalogue.timers,
         absence=absence,
+        lacks=(lambda: None) if others is None else others.board.lacks,
         is_versioned=lambda name: catalogue.orchestrators.resolve(name) is not None,
     )
 

@@ -102,6 +102,7 @@ async def open_hub(options: HubOptions) -> GrpcHub:
             address=f"grpc://{options.grpc.host}:{options.grpc.port}",
             version=__version__,
             absence=executor.absence,
+            lacks=executor.board.lacks,
         )
         client = Client(
             store,

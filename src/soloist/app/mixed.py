@@ -20,10 +20,10 @@ from soloist.contracts.executor import (
     Episode,
     Executor,
     TimerCall,
-    WorkKind,
 )
 from soloist.core.actions import HTTP_ACTIVITY, EpisodeResult
 from soloist.core.failures import FailureDetails
+from soloist.core.work import WorkKind
 from soloist.errors import WorkerAbsent
 from soloist.functions.catalogue import Catalogue
 

@@ -25,8 +25,8 @@ from google.protobuf.message import DecodeError, Message
 
 from soloist.client import Client
 from soloist.contracts.clock import Clock
-from soloist.contracts.executor import WorkKind
 from soloist.core.failures import FailureDetails
+from soloist.core.work import WorkKind
 from soloist.errors import AppError, WorkerLost
 from soloist.functions.binding import ClientBinding
 from soloist.functions.catalogue import ENTITY_TRIGGER, ORCHESTRATION_TRIGGER

@@ -14,7 +14,8 @@ import msgspec
 
 from soloist.cli.hub import hub_options, opened_client, reports_errors
 from soloist.cli.values import checked_json, moment_or_age, shown, status
-from soloist.client import Client
+from soloist.cli.waits import standing_facts
+from soloist.client import Client, Standing
 from soloist.core.events import HistoryEvent
 from soloist.core.instances import (
     MAX_PAGE_SIZE,
@@ -89,15 +90,15 @@ def list_instances(
 @hub_options
 @reports_errors
 def show_instance(instance_id: str, with_history: bool, as_json: bool, **hub: Unpack[Hub]) -> None:
-    """Show one instance."""
+    """Show one instance, with what it waits for and who holds it."""
 
-    async def fetch() -> tuple[InstanceRecord, tuple[HistoryEvent, ...]]:
+    async def fetch() -> tuple[Standing, tuple[HistoryEvent, ...]]:
         async with opened_client(**hub) as client:
-            record = await client.status(instance_id)
-            return record, await client.history(record) if with_history else ()
+            standing = await client.standing(instance_id)
+            return standing, await client.history(standing.record) if with_history else ()
 
-    record, history = asyncio.run(fetch())
-    click.echo(_as_json(record) if as_json else _details(record))
+    standing, history = asyncio.run(fetch())
+    click.echo(_standing_as_json(standing) if as_json else _details(standing))
     for event in history:
         click.echo(msgspec.json.encode(event).decode() if as_json else _event_line(event))
 
@@ -304,7 +305,8 @@ def _row(record: InstanceRecord) -> str:
     )
 
 
-def _details(record: InstanceRecord) -> str:
+def _details(standing: Standing) -> str:
+    record = standing.record
     facts = {
         "instance id": record.instance_id,
         "function": record.name,
@@ -319,7 +321,8 @@ def _details(record: InstanceRecord) -> str:
         "output": record.output,
         "failure": record.failure.message if record.failure else None,
     }
-    return "\n".join(f"{fact:<15} {value}" for fact, value in facts.items() if value is not None)
+    told = [(fact, value) for fact, value in facts.items() if value is not None]
+    return "\n".join(f"{fact:<15} {value}" for fact, value in [*told, *standing_facts(standing)])
 
 
 def _event_line(event: HistoryEvent) -> str:
@@ -327,6 +330,16 @@ def _event_line(event: HistoryEvent) -> str:
     at, kind = fields.pop("at"), fields.pop("type")
     rest = " ".join(f"{name}={json.dumps(value)}" for name, value in fields.items())
     return f"{at}  {kind:<20} {rest}".rstrip()
+
+
+def _standing_as_json(standing: Standing) -> str:
+    facts = {
+        **msgspec.to_builtins(standing.record),
+        "heldBy": standing.held_by,
+        "waitsFor": standing.waits.named,
+        "waitsForMore": standing.waits.more,
+    }
+    return msgspec.json.encode(facts).decode()
 
 
 def _as_json(record: InstanceRecord) -> str:

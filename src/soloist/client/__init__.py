@@ -9,7 +9,7 @@ from __future__ import annotations
 from soloist.client.base import Functions
 from soloist.client.checks import DEFAULT_MAX_PAYLOAD_BYTES, MAX_NAME_LENGTH
 from soloist.client.entities import Entity, EntityPage, EntityQuery
-from soloist.client.hub import HubVerbs
+from soloist.client.hub import HubVerbs, Standing
 
 __all__ = [
     "DEFAULT_MAX_PAYLOAD_BYTES",
@@ -19,6 +19,7 @@ __all__ = [
     "EntityPage",
     "EntityQuery",
     "Functions",
+    "Standing",
 ]
 
 

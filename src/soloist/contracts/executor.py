@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import datetime
-from enum import StrEnum
 from typing import Protocol, TypeAlias
 
 import msgspec
@@ -18,6 +17,7 @@ from soloist.core.actions import EpisodeResult
 from soloist.core.events import HistoryEvent, TaskAddress
 from soloist.core.extras import Extras
 from soloist.core.failures import FailureDetails
+from soloist.core.work import WorkKind
 
 
 class HistoryNeeded(Exception):
@@ -160,14 +160,6 @@ class TimerCall(msgspec.Struct, frozen=True, kw_only=True):
     last_at: datetime | None
     next_at: datetime | None
     updated_at: datetime | None
-
-
-class WorkKind(StrEnum):
-    """What sort of function a piece of work needs."""
-
-    ORCHESTRATION = "orchestration"
-    ACTIVITY = "activity"
-    ENTITY = "entity"
 
 
 Absence: TypeAlias = Callable[[WorkKind, str, str | None], asyncio.Future[None] | None]

@@ -27,6 +27,7 @@ from soloist.core.instances import (
     CommitReceipt,
     DeliverReceipt,
     Durability,
+    Hold,
     HostRecord,
     InboxMessage,
     InstancePage,
@@ -38,6 +39,7 @@ from soloist.core.instances import (
 )
 from soloist.core.outcomes import Outcome
 from soloist.core.status import RuntimeStatus
+from soloist.core.work import Lacks
 
 
 class Store(Protocol):
@@ -70,10 +72,10 @@ class Store(Protocol):
             HubInUse: another host runs this hub; the text names it.
         """
 
-    async def renew(self, host_id: int) -> bool:
+    async def renew(self, host_id: int, lacks: Lacks | None = None) -> bool:
         """Prolong all leases of the host, also late while nobody took them over; ``False`` when it was already considered gone.
 
-        A host is gone from the moment its leases expire, taken over or not; it must join again.
+        What it ``lacks`` is kept in its record in the place of what it told before. A host is gone from the moment its leases expire, taken over or not; it must join again.
         """
 
     async def leave(self, host_id: int) -> None:
@@ -144,6 +146,9 @@ class Store(Protocol):
 
     async def inbox(self, generation: int, after: int) -> tuple[InboxMessage, ...]:
         """Return the messages of an instance with an id greater than ``after``, in order."""
+
+    async def hold(self, generation: int) -> Hold | None:
+        """Return who holds an instance and when it is due, ``None`` when it is gone."""
 
     async def history(self, generation: int) -> tuple[HistoryEvent, ...]:
         """Return the history of the current execution, empty before its first episode."""

@@ -11,6 +11,7 @@ from soloist.core.extras import Extras
 from soloist.core.failures import FailureDetails
 from soloist.core.policy import StartDecision, StartPolicy
 from soloist.core.status import RuntimeStatus
+from soloist.core.work import Lacks
 
 MAX_PAGE_SIZE = 1000
 DEFAULT_PAGE_SIZE = 100
@@ -76,6 +77,14 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
     record: InstanceRecord
     epoch: int
     messages: tuple[InboxMessage, ...] = ()
+
+
+class Hold(msgspec.Struct, frozen=True):
+    """The host to which an instance is leased, live or not, ``None`` when it is to nobody; and when
+    somebody must look at it should nobody hold it, ``None`` when only a message makes it due."""
+
+    host_id: int | None
+    due_at: datetime | None
 
 
 class LeaseGrant(msgspec.Struct, frozen=True, kw_only=True):
@@ -167,8 +176,8 @@ class HostRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     ``address`` is where its faces are reached, ``version`` is Soloist's and ``app_version`` the one
     that the app gives to what it starts, if it gives one. ``held`` is how many instances are leased
-    to it. One that is not live is gone, and what it
-    holds will be taken over.
+    to it. One that is not live is gone, and what it holds will be taken over. ``lacks`` is what it
+    told of its gRPC door when it last renewed, ``None`` when it has none or did not tell.
     """
 
     host_id: int
@@ -182,6 +191,7 @@ class HostRecord(msgspec.Struct, frozen=True, kw_only=True):
     renewed_at: datetime
     is_live: bool
     held: int
+    lacks: Lacks | None = None
 
 
 class Durability(msgspec.Struct, frozen=True):

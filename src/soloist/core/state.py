@@ -50,7 +50,6 @@ class OrchestrationState:
     __slots__ = (
         "clock_at",
         "is_finished",
-        "is_suspended",
         "length",
         "next_task_id",
         "open_calls",
@@ -60,6 +59,7 @@ class OrchestrationState:
         "open_tasks",
         "open_timers",
         "started",
+        "suspension",
     )
 
     def __init__(self, history: Iterable[HistoryEvent] = ()) -> None:
@@ -74,8 +74,13 @@ class OrchestrationState:
         self.length = 0
         self.clock_at: datetime | None = None
         self.is_finished = False
-        self.is_suspended = False
+        self.suspension: ExecutionSuspended | None = None
         self.extend(history)
+
+    @property
+    def is_suspended(self) -> bool:
+        """Whether the code is shown nothing for now."""
+        return self.suspension is not None
 
     @property
     def has_open_work(self) -> bool:
@@ -174,11 +179,11 @@ class OrchestrationState:
         self.open_locks.clear()
         self.open_sections.clear()
 
-    def _on_suspended(self, _event: ExecutionSuspended) -> None:
-        self.is_suspended = True
+    def _on_suspended(self, event: ExecutionSuspended) -> None:
+        self.suspension = event
 
     def _on_resumed(self, _event: ExecutionResumed) -> None:
-        self.is_suspended = False
+        self.suspension = None
 
     def _on_task_scheduled(self, event: TaskScheduled) -> None:
         self._take_task_id(event)

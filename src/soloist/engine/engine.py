@@ -22,6 +22,7 @@ from soloist.core.outcomes import Outcome
 from soloist.core.status import RuntimeStatus
 from soloist.core.timers import TimerTrigger
 from soloist.core.versions import FailureStrategy
+from soloist.core.work import Lacks
 from soloist.engine.activities import ActivityPool
 from soloist.engine.entities import EntitySession
 from soloist.engine.held import Held, HeldEnd, Tools
@@ -49,6 +50,7 @@ class Engine:
     """The host of a task hub in this process; also the ear of ``contracts.wakeups``.
 
     ``is_versioned`` says of an orchestrator whether the version rule of the settings is for it.
+    What ``lacks`` returns is told the hub with each renewal.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Engine:
         version: str = "",
         timers: Mapping[str, TimerTrigger] | None = None,
         absence: Absence = nobody_is_absent,
+        lacks: Callable[[], Lacks | None] = lambda: None,
         is_versioned: Callable[[str], bool] = lambda _: True,
     ) -> None:
         self._store = store
@@ -91,6 +94,7 @@ class Engine:
             on_commit=self._on_commit,
             absence=absence,
         )
+        self._lacks = lacks
         self._is_versioned = is_versioned
         self._sessions: dict[int, Held] = {}
         self._by_id: dict[str, Held] = {}
@@ -524,7 +528,7 @@ class Engine:
         """Prolong the leases; whatever is in the way, it is tried again soon."""
         while True:
             try:
-                return await self._store.renew(host_id)
+                return await self._store.renew(host_id, self._lacks())
             except (StoreUnavailable, Overloaded) as error:
                 _log.warning("the leases could not be renewed", reason=str(error))
                 pause = min(self._settings.retry_seconds, self._settings.renew_seconds)

@@ -23,7 +23,6 @@ from soloist.contracts.executor import (
     EntityResult,
     EntitySignal,
     OperationResult,
-    WorkKind,
 )
 from soloist.core.entity_locks import EntityLock, lock_in, lock_text, pass_on
 from soloist.core.events import (
@@ -43,6 +42,7 @@ from soloist.core.messages import Outgoing, Reply, SendRequest, StartChild
 from soloist.core.outcomes import Outcome
 from soloist.core.payloads import exceeds
 from soloist.core.status import RuntimeStatus
+from soloist.core.work import WorkKind
 from soloist.engine.held import Held, HeldEnd, Tools
 from soloist.errors import AppError, InvalidRequest, WorkerAbsent, WorkerLost
 from soloist.telemetry import logger

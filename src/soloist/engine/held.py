@@ -11,9 +11,10 @@ from enum import Enum
 import msgspec
 
 from soloist.contracts.clock import Alarm, Clock
-from soloist.contracts.executor import Absence, Executor, WorkKind
+from soloist.contracts.executor import Absence, Executor
 from soloist.contracts.store import Store
 from soloist.core.instances import CommitReceipt, InboxMessage, Lease
+from soloist.core.work import WorkKind
 from soloist.engine.activities import ActivityPool
 from soloist.engine.settings import EngineSettings
 

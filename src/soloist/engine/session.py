@@ -30,7 +30,6 @@ from soloist.contracts.executor import (
     FedTurn,
     Feed,
     HistoryNeeded,
-    WorkKind,
 )
 from soloist.core.actions import (
     HTTP_ACTIVITY,
@@ -55,6 +54,7 @@ from soloist.core.instances import Lease
 from soloist.core.messages import Execution
 from soloist.core.outcomes import NextExecution, Outcome
 from soloist.core.state import OrchestrationState
+from soloist.core.work import WorkKind
 from soloist.engine.held import Held, HeldEnd, Tools
 from soloist.errors import AppError, WorkerAbsent, WorkerLost
 from soloist.telemetry import logger

@@ -21,8 +21,8 @@ from typing import Any
 
 import msgspec
 
-from soloist.contracts.executor import WorkKind
 from soloist.core.failures import FailureDetails
+from soloist.core.work import Lacks, WorkKind, lacks_of
 from soloist.errors import WorkerAbsent
 from soloist.rpc.streams import Stream
 from soloist.rpc.work import Work, WorkFailed
@@ -39,7 +39,8 @@ class BoardLimits(msgspec.Struct, frozen=True, kw_only=True):
     What is handed back comes to the same worker again after ``refusal_seconds``, twice as long each
     time up to ``last_refusal_seconds``. Work under which ``max_losses`` workers vanished has
     failed. ``orphan_seconds`` is how long an activity waits for the answer of a worker that closed
-    its stream. ``says_seconds`` is how often the log tells of a function that nobody knows.
+    its stream. ``says_seconds`` is how often the log tells of a function that nobody knows, and
+    ``missed_seconds`` how long one that was asked for counts as waited for.
     """
 
     refusal_seconds: float = 0.5
@@ -47,6 +48,7 @@ class BoardLimits(msgspec.Struct, frozen=True, kw_only=True):
     max_losses: int = 10
     orphan_seconds: float = 1.0
     says_seconds: float = 60.0
+    missed_seconds: float = 3.0
 
 
 class TokenOver(Exception):
@@ -69,7 +71,8 @@ class Board:
         self._tokens = count(1)
         self._last_token = 0
         self._nonce = secrets.token_hex(8)
-        self._waiters: set[asyncio.Future[None]] = set()
+        self._waiters: dict[asyncio.Future[None], Key] = {}
+        self._missed: dict[Key, float] = {}
         self._said: dict[Key, float] = {}
         self._is_draining = False
         self.on_drain: Callable[[], None] = lambda: None
@@ -84,10 +87,23 @@ class Board:
         if self.knows(key):
             return None
         self._say_absent(key)
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiters.add(waiter)
-        waiter.add_done_callback(self._waiters.discard)
+        loop = asyncio.get_running_loop()
+        # Its instance may be given back and taken up again, and is between the two for a moment.
+        self._missed[key] = loop.time()
+        waiter: asyncio.Future[None] = loop.create_future()
+        self._waiters[waiter] = key
+        waiter.add_done_callback(self._waiters.pop)
         return waiter
+
+    def lacks(self) -> Lacks:
+        """Return which functions are waited for that no worker takes."""
+        since = asyncio.get_running_loop().time() - self._limits.missed_seconds
+        self._missed = {key: at for key, at in self._missed.items() if at >= since}
+        wanted = {*self._missed, *self._waiters.values()}
+        wanted |= {
+            key for key, line in self._lines.items() if any(not work.is_settled for work in line)
+        }
+        return lacks_of(len(self._streams), (key for key in wanted if not self.knows(key)))
 
     def knows(self, key: Key) -> bool:
         """Whether some worker takes such work."""

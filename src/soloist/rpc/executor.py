@@ -24,12 +24,12 @@ from soloist.contracts.executor import (
     HistoryNeeded,
     OperationResult,
     TimerCall,
-    WorkKind,
 )
 from soloist.core.actions import Action, CompleteExecution, ContinueAsNew, EpisodeResult
 from soloist.core.events import ExecutionStarted
 from soloist.core.failures import FailureDetails
 from soloist.core.messages import Execution, event_of
+from soloist.core.work import WorkKind
 from soloist.errors import InvalidRequest, WorkerLost
 from soloist.rpc.actions import core_actions
 from soloist.rpc.board import Board

@@ -8,7 +8,7 @@ from typing import Any
 
 from durabletask.internal import orchestrator_service_pb2 as pb
 
-from soloist.contracts.executor import WorkKind
+from soloist.core.work import WorkKind
 from soloist.rpc.work import Want, Work
 
 DEFAULT_CONCURRENCY = 1_000

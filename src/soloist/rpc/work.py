@@ -9,8 +9,8 @@ from typing import Any, Protocol
 
 from durabletask.internal import orchestrator_service_pb2 as pb
 
-from soloist.contracts.executor import WorkKind
 from soloist.core.failures import FailureDetails
+from soloist.core.work import WorkKind
 
 
 class WorkFailed(Exception):

@@ -12,7 +12,7 @@ from typing import Any
 import grpc
 from durabletask.internal import orchestrator_service_pb2 as pb
 
-from soloist.contracts.executor import WorkKind
+from soloist.core.work import WorkKind
 from soloist.rpc.board import Board, TokenOver, TokenUnknown
 from soloist.rpc.errors import end
 from soloist.rpc.streams import Stream

@@ -32,6 +32,7 @@ from soloist.core.instances import (
     CommitReceipt,
     DeliverReceipt,
     Durability,
+    Hold,
     HostRecord,
     InboxMessage,
     InstancePage,
@@ -61,6 +62,7 @@ from soloist.core.outcomes import NextExecution, Outcome
 from soloist.core.policy import StartDecision, decide_start
 from soloist.core.rewind import rewound
 from soloist.core.status import RuntimeStatus
+from soloist.core.work import Lacks
 from soloist.errors import (
     InstanceExists,
     InstanceFinished,
@@ -134,13 +136,13 @@ class MemoryStore:
         )
         return self._host_id
 
-    async def renew(self, host_id: int) -> bool:
-        """Prolong all leases of the host."""
+    async def renew(self, host_id: int, lacks: Lacks | None = None) -> bool:
+        """Prolong all leases of the host, and keep what it lacks."""
         record = self._hub.hosts.get(host_id)
         if record is None:
             return False
         now = self._clock.now()
-        self._hub.hosts[host_id] = msgspec.structs.replace(record, renewed_at=now)
+        self._hub.hosts[host_id] = msgspec.structs.replace(record, renewed_at=now, lacks=lacks)
         return True
 
     async def leave(self, host_id: int) -> None:
@@ -347,6 +349,11 @@ class MemoryStore:
         instance = self._find(generation)
         messages = instance.inbox if instance is not None else []
         return tuple(each for each in messages if each.message_id > after)
+
+    async def hold(self, generation: int) -> Hold | None:
+        """Return who holds an instance and when it is due."""
+        found = self._find(generation)
+        return None if found is None else Hold(found.owner, found.due_at)
 
     async def history(self, generation: int) -> tuple[HistoryEvent, ...]:
         """Return the history of the current execution."""

@@ -18,6 +18,7 @@ from soloist.core.extras import Extras
 from soloist.core.failures import FailureDetails
 from soloist.core.instances import AccessKey, HostRecord, InboxMessage, InstanceRecord
 from soloist.core.status import RuntimeStatus
+from soloist.core.work import lacks_in
 from soloist.stores.times import from_micros, to_micros
 
 Row = tuple[Any, ...]
@@ -103,6 +104,11 @@ def micros_or_none(at: datetime | None) -> int | None:
     return None if at is None else to_micros(at)
 
 
+def time_or_none(micros: int | None) -> datetime | None:
+    """Return the time in a column, if there is one."""
+    return None if micros is None else from_micros(micros)
+
+
 def failure_of(text: str | None) -> FailureDetails | None:
     """Return the failure in JSON text."""
     return None if text is None else _failure_decoder.decode(text)
@@ -159,6 +165,7 @@ def host_of(row: Row) -> HostRecord:
         renewed_at=from_micros(row[8]),
         is_live=bool(row[9]),
         held=row[10],
+        lacks=lacks_in(row[11]),
     )
 
 

@@ -200,14 +200,14 @@ class Leases:
         assert row is not None, "an insert returns its row"
         return int(row[0])
 
-    async def renew(self, connection: Connection, host_id: int) -> int | None:
+    async def renew(self, connection: Connection, host_id: int, lacks: str | None) -> int | None:
         """Prolong a host's leases, late or not; return the time, ``None`` when they were taken
         over."""
         changed = await connection.execute(
-            "UPDATE soloist.hosts SET renewed_at = t.now, expires_at = t.now + %s"
+            "UPDATE soloist.hosts SET renewed_at = t.now, expires_at = t.now + %s, lacks = %s"
             f" FROM (SELECT {self._time} AS now) AS t WHERE host_id = %s AND hub_id = %s"
             " RETURNING renewed_at",
-            (self._lease_micros, host_id, self._hub_id),
+            (self._lease_micros, lacks, host_id, self._hub_id),
         )
         row = await changed.fetchone()
         return None if row is None else int(row[0])
@@ -231,7 +231,7 @@ class Leases:
         rows = await connection.execute(
             "SELECT h.host_id, h.name, h.address, h.version, h.app_version, h.process_id,"
             f" h.machine, h.joined_at, h.renewed_at, h.expires_at > {self._time},"
-            " (SELECT count(*) FROM soloist.executions AS e WHERE e.owner = h.host_id)"
+            " (SELECT count(*) FROM soloist.executions AS e WHERE e.owner = h.host_id), h.lacks"
             " FROM soloist.hosts AS h WHERE h.hub_id = %s ORDER BY h.host_id",
             (self._hub_id,),
         )

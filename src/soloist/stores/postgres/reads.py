@@ -6,6 +6,7 @@ from soloist.core.events import HistoryEvent, decode_events
 from soloist.core.ids import ENTITY_MARK
 from soloist.core.instances import (
     Backlog,
+    Hold,
     InboxMessage,
     InstancePage,
     InstanceQuery,
@@ -14,7 +15,7 @@ from soloist.core.instances import (
 from soloist.stores.paging import end_of_prefix, fold_case, start_of, token_after
 from soloist.stores.postgres.connection import Connection
 from soloist.stores.postgres.payloads import record_in
-from soloist.stores.rows import RECORD_COLUMNS, message_of
+from soloist.stores.rows import RECORD_COLUMNS, message_of, time_or_none
 from soloist.stores.times import from_micros, to_micros
 
 _RECORD = (
@@ -85,6 +86,15 @@ def _narrow_by_id(conditions: list[str], values: list[object], hub_id: int, pref
         f" {' AND '.join(bounds)})"
     )
     values += found
+
+
+async def hold(connection: Connection, generation: int) -> Hold | None:
+    """Return who holds an instance and when it is due."""
+    found = await connection.execute(
+        "SELECT owner, due_at FROM soloist.executions WHERE generation = %s", (generation,)
+    )
+    row = await found.fetchone()
+    return None if row is None else Hold(row[0], time_or_none(row[1]))
 
 
 async def history(connection: Connection, generation: int) -> tuple[HistoryEvent, ...]:

@@ -25,6 +25,7 @@ from soloist.core.instances import (
     CommitReceipt,
     DeliverReceipt,
     Durability,
+    Hold,
     HostRecord,
     InboxMessage,
     InstancePage,
@@ -37,6 +38,7 @@ from soloist.core.instances import (
 )
 from soloist.core.outcomes import Outcome
 from soloist.core.status import RuntimeStatus
+from soloist.core.work import Lacks, lacks_text
 from soloist.errors import Overloaded, StoreUnavailable
 from soloist.stores.postgres import commits, inboxes, keys, reads, replicas, rewinds, starts
 from soloist.stores.postgres.clock import DatabaseClock
@@ -158,14 +160,15 @@ class PostgresStore:
             self._listener.open(self._hear)
         return self._host_id
 
-    async def renew(self, host_id: int) -> bool:
-        """Prolong all leases of the host; a host that lost track of them gives them up."""
+    async def renew(self, host_id: int, lacks: Lacks | None = None) -> bool:
+        """Prolong all leases of the host and keep what it lacks; a host that lost track of them gives them up."""
         if self._writer.lost_track:
             await self._writer.first(partial(self._leases.leave, host_id=host_id))
             self._writer.lost_track = False
             return False
         asked_at = time.monotonic()
-        now = await self._writer.first(partial(self._leases.renew, host_id=host_id))
+        told = lacks_text(lacks)
+        now = await self._writer.first(partial(self._leases.renew, host_id=host_id, lacks=told))
         if now is not None:
             self._clock.set(now, asked_at)
         return now is not None
@@ -254,6 +257,10 @@ class PostgresStore:
         return await self._readers.run(
             partial(reads.messages_after, generation=generation, after=after)
         )
+
+    async def hold(self, generation: int) -> Hold | None:
+        """Return who holds an instance and when it is due."""
+        return await self._readers.run(partial(reads.hold, generation=generation))
 
     async def history(self, generation: int) -> tuple[HistoryEvent, ...]:
         """Return the history of the current execution."""

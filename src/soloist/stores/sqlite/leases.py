@@ -129,12 +129,18 @@ def join(
 
 
 def renew(
-    connection: sqlite3.Connection, hub_id: int, now: int, expires_at: int, host_id: int
+    connection: sqlite3.Connection,
+    hub_id: int,
+    now: int,
+    expires_at: int,
+    host_id: int,
+    lacks: str | None,
 ) -> bool:
     """Prolong a host's leases, late or not; ``False`` when they were taken over."""
     changed = connection.execute(
-        "UPDATE hosts SET renewed_at = ?, expires_at = ? WHERE host_id = ? AND hub_id = ?",
-        (now, expires_at, host_id, hub_id),
+        "UPDATE hosts SET renewed_at = ?, expires_at = ?, lacks = ?"
+        " WHERE host_id = ? AND hub_id = ?",
+        (now, expires_at, lacks, host_id, hub_id),
     ).rowcount
     return changed > 0
 
@@ -150,7 +156,7 @@ def hosts(connection: sqlite3.Connection, hub_id: int, now: int) -> tuple[HostRe
     rows = connection.execute(
         "SELECT h.host_id, h.name, h.address, h.version, h.app_version, h.process_id, h.machine,"
         " h.joined_at, h.renewed_at, h.expires_at > ?,"
-        " (SELECT count(*) FROM executions AS e WHERE e.owner = h.host_id)"
+        " (SELECT count(*) FROM executions AS e WHERE e.owner = h.host_id), h.lacks"
         " FROM hosts AS h WHERE h.hub_id = ? ORDER BY h.host_id",
         (now, hub_id),
     )

@@ -8,14 +8,17 @@ from soloist.core.events import HistoryEvent, decode_events
 from soloist.core.ids import ENTITY_MARK
 from soloist.core.instances import (
     Backlog,
+    Hold,
     InboxMessage,
     InstancePage,
     InstanceQuery,
     InstanceRecord,
 )
 from soloist.stores.paging import end_of_prefix, fold_case, start_of, token_after
-from soloist.stores.rows import RECORD, message_of, record_of
+from soloist.stores.rows import RECORD, message_of, record_of, time_or_none
 from soloist.stores.times import from_micros, to_micros
+
+_HOLD = "SELECT owner, due_at FROM executions WHERE generation = ?"
 
 
 def read(connection: sqlite3.Connection, hub_id: int, instance_id: str) -> InstanceRecord | None:
@@ -81,6 +84,12 @@ def _narrow_by_id(conditions: list[str], values: list[object], hub_id: int, pref
         f" {' AND '.join(bounds)})"
     )
     values += found
+
+
+def hold(connection: sqlite3.Connection, generation: int) -> Hold | None:
+    """Return who holds an instance and when it is due."""
+    row = connection.execute(_HOLD, (generation,)).fetchone()
+    return None if row is None else Hold(row[0], time_or_none(row[1]))
 
 
 def history(connection: sqlite3.Connection, generation: int) -> tuple[HistoryEvent, ...]:

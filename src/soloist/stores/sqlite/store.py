@@ -25,6 +25,7 @@ from soloist.core.instances import (
     CommitReceipt,
     DeliverReceipt,
     Durability,
+    Hold,
     HostRecord,
     InboxMessage,
     InstancePage,
@@ -37,6 +38,7 @@ from soloist.core.instances import (
 )
 from soloist.core.outcomes import Outcome
 from soloist.core.status import RuntimeStatus
+from soloist.core.work import Lacks, lacks_text
 from soloist.errors import HubInUse, Overloaded, StoreUnavailable
 from soloist.stores.rows import micros_or_none
 from soloist.stores.sqlite import commits, inboxes, keys, leases, reads, rewinds, starts
@@ -145,8 +147,8 @@ class SqliteStore:
             raise
         return self._host_id
 
-    async def renew(self, host_id: int) -> bool:
-        """Prolong all leases of the host."""
+    async def renew(self, host_id: int, lacks: Lacks | None = None) -> bool:
+        """Prolong all leases of the host, and keep what it lacks."""
         now = self._now()
         return await self._submit(
             partial(
@@ -155,6 +157,7 @@ class SqliteStore:
                 now=now,
                 expires_at=now + self._lease_micros,
                 host_id=host_id,
+                lacks=lacks_text(lacks),
             )
         )
 
@@ -250,6 +253,10 @@ class SqliteStore:
         return self._readers.look_up(
             partial(reads.messages_after, generation=generation, after=after)
         )
+
+    async def hold(self, generation: int) -> Hold | None:
+        """Return who holds an instance and when it is due."""
+        return self._readers.look_up(partial(reads.hold, generation=generation))
 
     async def history(self, generation: int) -> tuple[HistoryEvent, ...]:
         """Return the history of the current execution."""

@@ -1,0 +1,3 @@
+-- What a host has no worker for at its gRPC door: JSON, and NULL where it has none or does not tell.
+
+ALTER TABLE soloist.hosts ADD COLUMN lacks text;
