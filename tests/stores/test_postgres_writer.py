@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from proofs.postgres import PostgresServer
+from proofs.postgres import PostgresServer, primary_and_standby
 from proofs.proxy import Proxy
 from soloist.core.instances import StartReceipt, StartRequest
 from soloist.core.status import RuntimeStatus
@@ -248,6 +248,31 @@ async def test_a_half_open_connection_is_given_up(
         assert isinstance(waiting.exception(), StoreUnavailable)
     assert (await _until_it_works(store, "z")).record.instance_id == "z"
     await store.close()
+
+
+async def test_a_commit_that_no_synchronous_standby_has_is_not_acknowledged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(writer_module, "ANSWER_SECONDS", 1.0)
+    monkeypatch.setattr(writer_module, "RESOLVE_SECONDS", 6.0)
+    with primary_and_standby() as (primary, standby):
+        store = PostgresStore(
+            primary.create_database(), task_hub="hub", lease_seconds=LEASE_SECONDS
+        )
+        await store.open()
+        standby.stop()
+        starting = asyncio.create_task(store.start(_request(store, "x"), None))
+        waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+        while not await asyncio.to_thread(primary.execute, waiting):  # noqa: ASYNC110  # far away
+            await asyncio.sleep(0.01)
+        primary.kill()
+        await asyncio.to_thread(primary.start)
+        with pytest.raises(StoreUnavailable, match="unknown"):
+            await starting
+        assert await store.read("x") is not None  # so far it is there, and only so far
+        standby.start()
+        assert isinstance(await _until_it_works(store, "y"), StartReceipt)
+        await store.close()
 
 
 async def test_a_store_goes_on_when_the_server_is_back(server: PostgresServer) -> None:

@@ -62,6 +62,10 @@ RESOLVE_SECONDS = 10.0
 
 T = TypeVar("T")
 
+_HAND_ON = "SELECT pg_logical_emit_message(true, 'soloist', '')"
+"""A commit that changes nothing: when it is acknowledged, synchronous standbys have it, and so
+everything before. What a primary that crashed finds in its own log they may not have."""
+
 # Others were faster: the same operations decide anew on what they left.
 _LOST_RACE = (
     errors.UniqueViolation,
@@ -429,6 +433,8 @@ class Writer:
         while loop.time() < deadline:
             try:
                 status = await in_time(self._status(creating), ANSWER_SECONDS)
+                if status == "committed":
+                    await in_time(self._hand_on(), ANSWER_SECONDS)
             except psycopg.Error:
                 await self._line.drop()
                 status = "unknown"
@@ -459,6 +465,9 @@ class Writer:
             return "aborted" if is_final and not self._address.is_pooled else "in progress"
         _note_starts(creating, created)
         return "committed"
+
+    async def _hand_on(self) -> None:
+        await (await self._line.connection()).execute(_HAND_ON)
 
     async def _status_of(self, transaction_id: str) -> str | None:
         connection = await self._line.connection()
