@@ -55,7 +55,7 @@ def test_listing_where_there_is_no_hub_makes_none(tmp_path: Path) -> None:
         main, ["instances", "list", "--store", str(place), "--app", str(APP)]
     )
     assert result.exit_code == 1
-    assert "There is no task hub at" in result.output
+    assert "There is no store at" in result.output
     assert not place.exists()
 
 
