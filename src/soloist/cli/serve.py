@@ -15,6 +15,7 @@ from soloist.app.grpc_hub import DEFAULT_TASK_HUB, GrpcHub, HubOptions, open_hub
 from soloist.cli.grpc_options import grpc_options, read_grpc_options, shown_door
 from soloist.cli.hub import reports_errors
 from soloist.cli.running import DEFAULT_DRAIN_SECONDS, Told, close_when_told, runner, switch_often
+from soloist.cli.values import DRAIN_SECONDS, LEASE_SECONDS, PAYLOAD_BYTES
 from soloist.client import DEFAULT_MAX_PAYLOAD_BYTES
 from soloist.core.policy import StartPolicy
 from soloist.stores import DEFAULT_LEASE_SECONDS, shown_url
@@ -41,18 +42,16 @@ DEFAULT_GRPC_PORT = 4001
     default=StartPolicy.FAIL.value,
     help="What a start that names no policy does when its id is taken.",
 )
-@click.option(
-    "--max-payload-bytes", type=click.IntRange(min=1024), default=DEFAULT_MAX_PAYLOAD_BYTES
-)
+@click.option("--max-payload-bytes", type=PAYLOAD_BYTES, default=DEFAULT_MAX_PAYLOAD_BYTES)
 @click.option(
     "--drain-seconds",
-    type=click.FloatRange(min=0),
+    type=DRAIN_SECONDS,
     default=DEFAULT_DRAIN_SECONDS,
     help="How long a stop waits for activities.",
 )
 @click.option(
     "--lease-seconds",
-    type=click.FloatRange(min=0.5, max=3600),
+    type=LEASE_SECONDS,
     default=DEFAULT_LEASE_SECONDS,
     help="After how long of silence other hosts take over what this one holds.",
 )
