@@ -93,6 +93,11 @@ async def opened_store(
         await store.close()
 
 
+async def is_new(store_url: str, task_hub: str) -> bool:
+    """Whether there is no such hub yet, for those who are about to make it."""
+    return task_hub not in await store_at(store_url, task_hub="", clock=SystemClock()).hubs()
+
+
 def _chosen(known: tuple[str, ...], place: str, app_dir: Path, task_hub: str | None) -> str:
     """Choose one of the hubs of a store: the one that is named, or that the app's hosts run."""
     if not known:

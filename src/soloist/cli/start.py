@@ -21,14 +21,12 @@ from soloist.app import (
     Host,
     HostOptions,
     default_store_url,
-    is_there,
     open_host,
     read_app_files,
-    store_path,
 )
 from soloist.app.addresses import is_loopback
 from soloist.cli.grpc_options import grpc_options, read_grpc_options, shown_door
-from soloist.cli.hub import reports_errors
+from soloist.cli.hub import is_new, reports_errors
 from soloist.cli.running import DEFAULT_DRAIN_SECONDS, Told, close_when_told, runner, switch_often
 from soloist.cli.values import DRAIN_SECONDS, LEASE_SECONDS, PAYLOAD_BYTES, PORT
 from soloist.client import DEFAULT_MAX_PAYLOAD_BYTES
@@ -147,8 +145,8 @@ async def _serve(options: HostOptions, files: AppFiles, drain_seconds: float | N
         port = listener.getsockname()[1]
         options = msgspec.structs.replace(options, port=port)
         origin = f"http://{_host_in_url(options.host)}:{port}"
-        path = store_path(options.store_url or default_store_url(files.app_dir))
-        is_new = path is None or not is_there(path)
+        place = options.store_url or default_store_url(files.app_dir)
+        is_made = await is_new(place, options.task_hub or files.host_json.hub_name)
         host = await open_host(options, origin)
         server = _Server(
             uvicorn.Config(
@@ -161,7 +159,7 @@ async def _serve(options: HostOptions, files: AppFiles, drain_seconds: float | N
         )
         told = Told(lambda: _stop(server, is_hasty=told.times > 1))
         told.listen()  # before anybody can read that the host is up, and stop it
-        _announce(host, origin, options.host, is_new=is_new)
+        _announce(host, origin, options.host, is_made=is_made)
         return await _serve_until_told(host, server, told, listener, drain_seconds)
 
 
@@ -206,10 +204,10 @@ def _host_in_url(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _announce(host: Host, origin: str, address: str, *, is_new: bool) -> None:
+def _announce(host: Host, origin: str, address: str, *, is_made: bool) -> None:
     """Print the functions with their URLs, as ``func start`` does, and where the hub lies."""
     click.echo(
-        f"\nTask hub '{host.task_hub}' {'is made' if is_new else 'lies'} in {shown_url(host.store_url)}"
+        f"\nTask hub '{host.task_hub}' {'is made' if is_made else 'lies'} in {shown_url(host.store_url)}"
     )
     loaded = host.workers.loaded
     if loaded is not None:
