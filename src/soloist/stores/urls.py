@@ -40,7 +40,7 @@ def path_of(url: str) -> Path | None:
     if url.startswith(_SQLITE):
         path = unquote(url.removeprefix(_SQLITE))
     elif "://" in url or url.startswith(("sqlite:", MEMORY)):
-        raise SettingsError(f"The store's URL is of no kind that Soloist knows. {_FORMS}")
+        raise SettingsError(f"The store's URL is not understood. {_FORMS}")
     elif _LIKE_AN_ADDRESS.search(url) and not _CLEARLY_A_PATH.match(url):
         raise SettingsError(
             "The store looks like the address of a database, but is not written as one. Write"
@@ -50,7 +50,7 @@ def path_of(url: str) -> Path | None:
     else:
         path = url
     if not path or "\x00" in path:
-        raise SettingsError(f"The store's path is empty or has a zero byte in it. {_FORMS}")
+        raise SettingsError(f"The store's URL is not understood: it names no file. {_FORMS}")
     return Path(path)
 
 
