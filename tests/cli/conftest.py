@@ -30,6 +30,7 @@ class Terminal:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, app_dir: Path) -> None:
         self._state = MemoryState()
         self._app_dir = app_dir
+        self._state.hub("Hub")
         monkeypatch.setattr(hub_of_the_command_line, "store_at", lambda *_, **__: self.store())
 
     def store(self) -> MemoryStore:

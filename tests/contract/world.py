@@ -46,10 +46,24 @@ class World:
 
     async def opened(self, task_hub: str = "hub") -> Store:
         """Open a store as one more process would."""
-        store = self._new(task_hub)
+        store = self.unopened(task_hub)
         await store.open()
         self._opened.append(store)
         return store
+
+    def unopened(self, task_hub: str = "hub") -> Store:
+        """Return a store as one more process would make it."""
+        if self.kind == "memory":
+            return MemoryStore(
+                self._state, task_hub=task_hub, clock=self.clock, lease_seconds=LEASE_SECONDS
+            )
+        if self.kind == "postgres":
+            return PostgresStore(
+                self.url, task_hub=task_hub, lease_seconds=LEASE_SECONDS, time=CLOCK
+            )
+        return SqliteStore(
+            self.path, task_hub=task_hub, clock=self.clock, lease_seconds=LEASE_SECONDS
+        )
 
     @property
     def first(self) -> Store:
@@ -158,19 +172,6 @@ class World:
         """A request for an entity, made now."""
         request = EntityRequested(self.now(), operation)
         return msgspec.structs.replace(request, **changes)
-
-    def _new(self, task_hub: str) -> Store:
-        if self.kind == "memory":
-            return MemoryStore(
-                self._state, task_hub=task_hub, clock=self.clock, lease_seconds=LEASE_SECONDS
-            )
-        if self.kind == "postgres":
-            return PostgresStore(
-                self.url, task_hub=task_hub, lease_seconds=LEASE_SECONDS, time=CLOCK
-            )
-        return SqliteStore(
-            self.path, task_hub=task_hub, clock=self.clock, lease_seconds=LEASE_SECONDS
-        )
 
 
 async def present(store: Store, instance_id: str = "x") -> InstanceRecord:

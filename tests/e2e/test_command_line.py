@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import json
+import platform
 import re
+import sys
+from importlib import metadata
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import pytest
 from click.testing import CliRunner, Result
 
+from proofs.hosts import HostDied
+from proofs.hubs import HubProcess
 from soloist.cli import main
 from soloist.cli.start import start
+from tests.contract.databases import new_database
 from tests.e2e.conftest import APP, Served, serve
 
 
@@ -55,8 +63,40 @@ def test_listing_where_there_is_no_hub_makes_none(tmp_path: Path) -> None:
         main, ["instances", "list", "--store", str(place), "--app", str(APP)]
     )
     assert result.exit_code == 1
-    assert "There is no task hub at" in result.output
+    assert "There is no store at" in result.output
     assert not place.exists()
+
+
+def test_a_host_says_what_runs_the_app(served: Served) -> None:
+    version = metadata.version("azure-functions-durable")
+    line = f"App: azure-functions-durable {version} on Python {platform.python_version()}"
+    assert f"{line} ({sys.executable})\n" in served.host.output
+
+
+def test_the_hub_of_a_server_without_an_app_is_found_by_its_store(
+    tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with new_database(postgres_url) as url:
+        for store in (tmp_path / "hub.db", url):
+            refused = CliRunner().invoke(main, ["hosts", "--store", str(store)])
+            assert refused.exit_code == 1
+            first = HubProcess(store)
+            hosts = CliRunner().invoke(main, ["hosts", "--json", "--store", str(store)])
+            assert json.loads(hosts.output)["is_live"], hosts.output
+            start = ["instances", "start", "Job", "--id", "one", "--store", str(store)]
+            assert CliRunner().invoke(main, start).output == "Instance 'one' started.\n"
+            assert first.stop() == 0
+            again = HubProcess(store)
+            assert again.stop() == 0
+            assert "Task hub 'default' is made in" in first.text
+            assert "Task hub 'default' lies in" in again.text
+
+
+def test_a_database_that_does_not_let_a_host_in_ends_it_with_the_reason(postgres_url: str) -> None:
+    url = urlsplit(postgres_url)._replace(path="/nowhere").geturl()
+    with pytest.raises(HostDied, match=r'database "nowhere" does not exist\. Create it'):
+        HubProcess(url)
 
 
 def test_keys_are_enforced_when_asked_for_and_listed(tmp_path: Path) -> None:

@@ -397,4 +397,4 @@ def test_without_the_extra_it_is_refused_with_what_to_install(python: str, tmp_p
     with pytest.raises(HostDied) as told:
         serve(tmp_path, "--python", python, app=APP, launcher=launcher)
     assert "azure-functions-durable 2.0.0rc3" in str(told.value)
-    assert "pip install 'soloist[grpc]'" in str(told.value)
+    assert "pip install '.[grpc]'" in str(told.value)

@@ -61,6 +61,7 @@ def test_every_used_setting_is_read() -> None:
     assert parse_host_json(text, {}) == HostJson(
         route_prefix="v1/app",
         hub_name="MyHub",
+        hub_name_source="host.json",
         default_version="1.2",
         version_match=MatchStrategy.STRICT,
         version_failure=FailureStrategy.FAIL,
@@ -93,6 +94,7 @@ def test_the_environment_outranks_the_file_whatever_the_letter_case() -> None:
         },
     )
     assert found.hub_name == "FromEnvironment"
+    assert found.hub_name_source == f"environment variable {PREFIX}DurableTask__HUBNAME"
     assert found.max_concurrent_activity_functions == 7
     assert found.route_prefix == ""
 
@@ -110,7 +112,10 @@ def test_a_hub_name_from_a_missing_app_setting_is_refused_by_its_name() -> None:
     ("site", "hub"), [("my-app", "myapp"), ("9-lives", "TestHubName"), ("", "TestHubName")]
 )
 def test_without_a_hub_name_the_site_gives_it(site: str, hub: str) -> None:
-    assert parse_host_json('{"version": "2.0"}', {"WEBSITE_SITE_NAME": site}).hub_name == hub
+    found = parse_host_json('{"version": "2.0"}', {"WEBSITE_SITE_NAME": site})
+    assert found.hub_name == hub
+    named = "environment variable WEBSITE_SITE_NAME"
+    assert found.hub_name_source == (None if hub == "TestHubName" else named)
 
 
 @pytest.mark.parametrize("name", ["ab", "1abc", "my-hub", "x" * 46, "hub\n", ""])

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote
 
 import msgspec
 from starlette.applications import Starlette
@@ -45,7 +44,7 @@ from soloist.functions.keys import ensure_keys, presented_key
 from soloist.functions.localsettings import LocalSettings, merged, read_local_settings
 from soloist.functions.processes import child_environment, find_python, process_links
 from soloist.functions.workers import WorkerPool
-from soloist.stores import DEFAULT_LEASE_SECONDS, store_at
+from soloist.stores import DEFAULT_LEASE_SECONDS, path_of, store_at
 from soloist.telemetry import logger
 from soloist.webapi import (
     Access,
@@ -76,7 +75,6 @@ SCRIPT_VARIABLE = "PYTHON_SCRIPT_FILE_NAME"
 THREADS_VARIABLE = "PYTHON_THREADPOOL_THREAD_COUNT"
 
 _DEFAULT_SCRIPT = "function_app.py"
-_SQLITE = "sqlite:///"
 
 
 class HostOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -151,12 +149,13 @@ def default_store_url(app_dir: Path) -> str:
 
 
 def store_path(store_url: str) -> Path | None:
-    """Return the file that a store URL means, ``None`` when it means none."""
-    if store_url == "memory:" or "://" in store_url.removeprefix(_SQLITE):
-        return None
-    if store_url.startswith(_SQLITE):
-        return Path(unquote(store_url.removeprefix(_SQLITE))).absolute()
-    return Path(store_url).absolute()
+    """Return the file that a store URL means, ``None`` when it means none.
+
+    Raises:
+        SettingsError: it is neither a URL nor a path, or may be meant as either.
+    """
+    path = path_of(store_url)
+    return None if path is None else path.absolute()
 
 
 def is_there(path: Path) -> bool:
@@ -164,16 +163,13 @@ def is_there(path: Path) -> bool:
     return os.path.exists(path)  # noqa: PTH110  # Path.exists raises on names too long
 
 
-def hub_of(app_dir: Path, store_url: str | None, task_hub: str | None) -> tuple[str, str]:
-    """Return the store URL and the name of an app's hub, without loading the app.
+def read_app_host_json(app_dir: Path) -> HostJson:
+    """Read an app's host.json with what overrides it, where it may be that there is no app.
 
     Raises:
         SettingsError: a file of the app is wrong.
     """
-    if task_hub is None:
-        environment = merged(os.environ, read_local_settings(app_dir))
-        task_hub = read_host_json(app_dir, environment).hub_name
-    return store_url or default_store_url(app_dir), task_hub
+    return read_host_json(app_dir, merged(os.environ, read_local_settings(app_dir)))
 
 
 class Host:

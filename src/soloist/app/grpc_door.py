@@ -108,7 +108,8 @@ def _importing_for(what: str) -> Iterator[None]:
         if (error.name or "").partition(".")[0] not in _PACKAGES:
             raise
         raise SettingsError(
-            f"{what} needs the package '{error.name}' beside the host: pip install 'soloist[grpc]'."
+            f"{what} needs the package '{error.name}' beside the host: in a clone of Soloist,"
+            " pip install '.[grpc]'."
         ) from error
 
 

@@ -9,10 +9,14 @@ from typing import ParamSpec, TypeVar
 import click
 
 from soloist.app.grpc_door import DEFAULT_MAX_MESSAGE_BYTES, GrpcOptions
+from soloist.cli.values import PORT
 from soloist.errors import SettingsError
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+MAX_MESSAGE_BYTES = 2**31 - 1
+"""What gRPC can count."""
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -22,7 +26,7 @@ def grpc_options(port_default: int | None) -> Callable[[Callable[P, R]], Callabl
     options = (
         click.option(
             "--grpc-port",
-            type=click.IntRange(0, 65535),
+            type=PORT,
             default=port_default,
             help="Serve the Durable Task gRPC protocol there, for Microsoft's own SDKs.",
         ),
@@ -39,7 +43,7 @@ def grpc_options(port_default: int | None) -> Callable[[Callable[P, R]], Callabl
         click.option("--grpc-token", envvar="SOLOIST_GRPC_TOKEN", hidden=True, show_envvar=False),
         click.option(
             "--grpc-max-message-bytes",
-            type=click.IntRange(min=64 * 1024),
+            type=click.IntRange(64 * 1024, MAX_MESSAGE_BYTES),
             default=DEFAULT_MAX_MESSAGE_BYTES,
             help="The largest message that is received.",
         ),

@@ -10,11 +10,12 @@ from typing import Any
 import click
 import msgspec
 
-from soloist.app import HUB_FILE, HUB_FOLDER, is_there, store_path
+from soloist.app import HUB_FILE, HUB_FOLDER, store_path
 from soloist.app.grpc_hub import DEFAULT_TASK_HUB, GrpcHub, HubOptions, open_hub
 from soloist.cli.grpc_options import grpc_options, read_grpc_options, shown_door
-from soloist.cli.hub import reports_errors
+from soloist.cli.hub import is_new, reports_errors
 from soloist.cli.running import DEFAULT_DRAIN_SECONDS, Told, close_when_told, runner, switch_often
+from soloist.cli.values import DRAIN_SECONDS, LEASE_SECONDS, PAYLOAD_BYTES
 from soloist.client import DEFAULT_MAX_PAYLOAD_BYTES
 from soloist.core.policy import StartPolicy
 from soloist.stores import DEFAULT_LEASE_SECONDS, shown_url
@@ -41,18 +42,16 @@ DEFAULT_GRPC_PORT = 4001
     default=StartPolicy.FAIL.value,
     help="What a start that names no policy does when its id is taken.",
 )
-@click.option(
-    "--max-payload-bytes", type=click.IntRange(min=1024), default=DEFAULT_MAX_PAYLOAD_BYTES
-)
+@click.option("--max-payload-bytes", type=PAYLOAD_BYTES, default=DEFAULT_MAX_PAYLOAD_BYTES)
 @click.option(
     "--drain-seconds",
-    type=click.FloatRange(min=0),
+    type=DRAIN_SECONDS,
     default=DEFAULT_DRAIN_SECONDS,
     help="How long a stop waits for activities.",
 )
 @click.option(
     "--lease-seconds",
-    type=click.FloatRange(min=0.5, max=3600),
+    type=LEASE_SECONDS,
     default=DEFAULT_LEASE_SECONDS,
     help="After how long of silence other hosts take over what this one holds.",
 )
@@ -93,19 +92,19 @@ async def _serve(options: HubOptions, drain_seconds: float) -> int:
     path = store_path(options.store_url)
     if path is not None:
         options = msgspec.structs.replace(options, store_url=str(path))
-    is_new = path is None or not is_there(path)
+    is_made = await is_new(options.store_url, options.task_hub)
     is_told = asyncio.Event()
     told = Told(is_told.set)
     told.listen()
     hub = await open_hub(options)
-    _announce(hub, is_new=is_new)
+    _announce(hub, is_made=is_made)
     await is_told.wait()
     return await close_when_told(hub.close, told, drain_seconds)
 
 
-def _announce(hub: GrpcHub, *, is_new: bool) -> None:
+def _announce(hub: GrpcHub, *, is_made: bool) -> None:
     options = hub.options
     place = shown_url(options.store_url)
-    click.echo(f"\nTask hub '{options.task_hub}' {'is made' if is_new else 'lies'} in {place}")
+    click.echo(f"\nTask hub '{options.task_hub}' {'is made' if is_made else 'lies'} in {place}")
     click.echo(f"Durable Task gRPC: {shown_door(options.grpc, hub.port)}")
     click.echo("Ctrl-C stops.\n")

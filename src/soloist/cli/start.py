@@ -21,18 +21,18 @@ from soloist.app import (
     Host,
     HostOptions,
     default_store_url,
-    is_there,
     open_host,
     read_app_files,
-    store_path,
 )
 from soloist.app.addresses import is_loopback
 from soloist.cli.grpc_options import grpc_options, read_grpc_options, shown_door
-from soloist.cli.hub import reports_errors
+from soloist.cli.hub import is_new, reports_errors
 from soloist.cli.running import DEFAULT_DRAIN_SECONDS, Told, close_when_told, runner, switch_often
+from soloist.cli.values import DRAIN_SECONDS, LEASE_SECONDS, PAYLOAD_BYTES, PORT
 from soloist.client import DEFAULT_MAX_PAYLOAD_BYTES
 from soloist.core.policy import StartPolicy
 from soloist.errors import AppLoadFailed, SettingsError
+from soloist.functions.processes import find_python, venv_warning
 from soloist.stores import DEFAULT_LEASE_SECONDS, shown_url
 from soloist.telemetry import DEFAULT_LEVEL, LEVELS, configure_logging
 from soloist.webapi import BASE_PATH
@@ -45,7 +45,7 @@ _LISTEN_BACKLOG = 2048
 
 @click.command(context_settings={"auto_envvar_prefix": "SOLOIST", "show_default": True})
 @click.argument("app_dir", default=".", type=click.Path(path_type=Path), envvar="SOLOIST_APP")
-@click.option("--port", type=click.IntRange(0, 65535), help=f"[default: {DEFAULT_PORT}]")
+@click.option("--port", type=PORT, help=f"[default: {DEFAULT_PORT}]")
 @click.option("--host", default=DEFAULT_HOST, help="The address to listen on.")
 @grpc_options(port_default=None)
 @click.option(
@@ -72,18 +72,16 @@ _LISTEN_BACKLOG = 2048
     help="Ask callers for access keys. [default: unless bound to loopback]",
 )
 @click.option("--skip-unsupported", is_flag=True, help="Leave out functions we cannot host.")
-@click.option(
-    "--max-payload-bytes", type=click.IntRange(min=1024), default=DEFAULT_MAX_PAYLOAD_BYTES
-)
+@click.option("--max-payload-bytes", type=PAYLOAD_BYTES, default=DEFAULT_MAX_PAYLOAD_BYTES)
 @click.option(
     "--drain-seconds",
-    type=click.FloatRange(min=0),
+    type=DRAIN_SECONDS,
     help="How long a stop waits for activities."
     f" [default: {DEFAULT_DRAIN_SECONDS:g}, or 0 if host.json has useGracefulShutdown false]",
 )
 @click.option(
     "--lease-seconds",
-    type=click.FloatRange(min=0.5, max=3600),
+    type=LEASE_SECONDS,
     default=DEFAULT_LEASE_SECONDS,
     help="After how long of silence other hosts take over what this one holds.",
 )
@@ -140,14 +138,15 @@ async def _serve(options: HostOptions, files: AppFiles, drain_seconds: float | N
     port = options.port
     if port is None:
         port = files.local_settings.port or DEFAULT_PORT
-    for warning in files.warnings:
+    venv = None if options.python else venv_warning(files.app_dir)
+    for warning in (*files.warnings, *filter(None, [venv])):
         click.secho(f"warning: {warning}", fg="yellow", err=True)
     with _listening(options.host, port) as listener:
         port = listener.getsockname()[1]
         options = msgspec.structs.replace(options, port=port)
         origin = f"http://{_host_in_url(options.host)}:{port}"
-        path = store_path(options.store_url or default_store_url(files.app_dir))
-        is_new = path is None or not is_there(path)
+        place = options.store_url or default_store_url(files.app_dir)
+        is_made = await is_new(place, options.task_hub or files.host_json.hub_name)
         host = await open_host(options, origin)
         server = _Server(
             uvicorn.Config(
@@ -160,7 +159,7 @@ async def _serve(options: HostOptions, files: AppFiles, drain_seconds: float | N
         )
         told = Told(lambda: _stop(server, is_hasty=told.times > 1))
         told.listen()  # before anybody can read that the host is up, and stop it
-        _announce(host, origin, options.host, is_new=is_new)
+        _announce(host, origin, options.host, is_made=is_made)
         return await _serve_until_told(host, server, told, listener, drain_seconds)
 
 
@@ -205,12 +204,16 @@ def _host_in_url(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _announce(host: Host, origin: str, address: str, *, is_new: bool) -> None:
+def _announce(host: Host, origin: str, address: str, *, is_made: bool) -> None:
     """Print the functions with their URLs, as ``func start`` does, and where the hub lies."""
     click.echo(
-        f"\nTask hub '{host.task_hub}' {'is made' if is_new else 'lies'} in {shown_url(host.store_url)}"
+        f"\nTask hub '{host.task_hub}' {'is made' if is_made else 'lies'} in {shown_url(host.store_url)}"
     )
-    for warning in (*host.catalogue.warnings, *_loaded_warnings(host)):
+    loaded = host.workers.loaded
+    if loaded is not None:
+        python = find_python(host.files.app_dir, host.options.python)
+        click.echo(f"App: {loaded.sdk} on Python {loaded.python} ({python})")
+    for warning in (*host.catalogue.warnings, *(loaded.warnings if loaded else ())):
         click.secho(f"warning: {warning}", fg="yellow", err=True)
     click.echo("\nFunctions:\n")
     prefix = f"/{host.files.host_json.route_prefix}".rstrip("/")
@@ -231,11 +234,8 @@ def _announce(host: Host, origin: str, address: str, *, is_new: bool) -> None:
     click.echo(f"\nManagement API: {origin}{BASE_PATH}")
     if host.keys.is_enforced:
         where = f"--app {host.files.app_dir} --store {shown_url(host.store_url)}"
+        where += f" --task-hub {host.options.task_hub}" if host.options.task_hub else ""
         click.echo(f"Access keys are asked for; 'soloist keys list {where}' prints them.")
     elif not is_loopback(address):
         click.secho("warning: bound off loopback without access keys.", fg="yellow", err=True)
     click.echo("Ctrl-C stops.\n")
-
-
-def _loaded_warnings(host: Host) -> tuple[str, ...]:
-    return host.workers.loaded.warnings if host.workers.loaded else ()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import click
 
@@ -14,6 +16,32 @@ from soloist.core.status import RuntimeStatus
 _AGE = re.compile(r"(\d{1,6})([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _SHOWN_CHARACTERS = 80
+_FIRST_YEAR = 1970
+
+
+class Seconds(click.FloatRange):
+    """A span of time in seconds, between two bounds."""
+
+    name = "seconds"
+
+    def __init__(self, least: float, most: float) -> None:
+        super().__init__(min=least, max=most)
+
+    def convert(
+        self, value: Any, parameter: click.Parameter | None, context: click.Context | None
+    ) -> float:
+        """Read a number; "nan" is one to Python, and within all bounds."""
+        seconds: float = super().convert(value, parameter, context)
+        if math.isnan(seconds):
+            self.fail(f"{value!r} is no number of seconds.", parameter, context)
+        return seconds
+
+
+DRAIN_SECONDS = Seconds(0, 30 * 86_400)
+LEASE_SECONDS = Seconds(0.5, 3600)
+PORT = click.IntRange(0, 65535)
+PAYLOAD_BYTES = click.IntRange(1024, 2**30)
+"""What a database takes in one field."""
 
 
 def status(text: str) -> RuntimeStatus:
@@ -55,11 +83,14 @@ def moment(
         return None
     try:
         at = datetime.fromisoformat(text)
-    except ValueError:
+        at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except (ValueError, OverflowError):
         raise click.BadParameter(
             f"{text[:_SHOWN_CHARACTERS]!r} is no time. Write 2026-01-31 or 2026-01-31T12:00:00Z."
         ) from None
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    if at.year < _FIRST_YEAR:
+        raise click.BadParameter(f"Times begin in {_FIRST_YEAR}, and {text} is before that.")
+    return at
 
 
 def moment_or_age(

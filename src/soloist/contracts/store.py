@@ -49,6 +49,14 @@ class Store(Protocol):
     def clock(self) -> Clock:
         """The time of this hub, the same for all its hosts once it is open."""
 
+    async def hubs(self) -> tuple[str, ...]:
+        """Return the names of the task hubs that lie where this one does, or would, in the order
+        in which they were made. It may be asked before the store is open, and makes nothing.
+
+        Raises:
+            StoreUnavailable: what is there cannot be read; the text says why and what to do.
+        """
+
     async def open(self) -> None:
         """Connect, creating the hub or upgrading its schema where needed.
 

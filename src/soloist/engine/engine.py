@@ -26,6 +26,7 @@ from soloist.core.work import Lacks
 from soloist.engine.activities import ActivityPool
 from soloist.engine.entities import EntitySession
 from soloist.engine.held import Held, HeldEnd, Tools
+from soloist.engine.outage import Outage
 from soloist.engine.session import Session
 from soloist.engine.settings import EngineSettings
 from soloist.engine.timers import TimerSession
@@ -108,6 +109,7 @@ class Engine:
         self._due_instances = 0
         self._left_versions: frozenset[str] = frozenset()
         self._is_draining = False
+        self._outage = Outage(clock)
 
     def _pool(self, concurrency: int) -> ActivityPool:
         return ActivityPool(
@@ -375,7 +377,7 @@ class Engine:
                 await self._condemn(session, error)
                 end = HeldEnd.OVER
         except (StoreUnavailable, Overloaded) as error:
-            _log.warning("store unavailable", instance_id=session.instance_id, reason=str(error))
+            self._outage.met(error, session.instance_id)
         except Exception:  # noqa: BLE001  # whatever it was, the lease is given back
             _log.exception("session failed", instance_id=session.instance_id)
         finally:
@@ -482,7 +484,7 @@ class Engine:
             except asyncio.CancelledError:
                 raise
             except StoreUnavailable as error:
-                _log.warning("store unavailable", reason=str(error))
+                self._outage.met(error)
                 await self._clock.sleep(self._settings.retry_seconds)
             except Exception:  # noqa: BLE001  # the host must go on
                 _log.exception("the engine stumbled")
@@ -499,6 +501,7 @@ class Engine:
         host_id = self._host_id
         assert host_id is not None, "the loops run only while the host has joined"
         grant = await self._store.lease(host_id, limit, self._left_versions)
+        self._outage.over()
         for lease in grant.leases:
             self.granted(lease)
         for generation in grant.mail:
@@ -530,7 +533,7 @@ class Engine:
             try:
                 return await self._store.renew(host_id, self._lacks())
             except (StoreUnavailable, Overloaded) as error:
-                _log.warning("the leases could not be renewed", reason=str(error))
+                self._outage.met(error)
                 pause = min(self._settings.retry_seconds, self._settings.renew_seconds)
                 await self._clock.sleep(pause)
 

@@ -28,6 +28,7 @@ DEFAULT_MAX_ORCHESTRATION_ACTIONS = 100_000
 DEFAULT_ASYNC_REQUEST_SLEEP_SECONDS = 30.0
 DEFAULT_HSTS_SECONDS = 30 * 86_400
 
+_SITE_VARIABLE = "WEBSITE_SITE_NAME"
 _OVERRIDE_PREFIX = "azurefunctionsjobhost__"
 _MAX_COUNT = 2**31 - 1
 _HUB_NAME = re.compile(r"[A-Za-z][A-Za-z0-9]{2,44}")
@@ -40,10 +41,12 @@ class HostJson(msgspec.Struct, frozen=True, kw_only=True):
     ``None`` means that the file does not say. ``function_timeout_seconds`` and the bounds of
     requests are ``None`` also when the file asks for no limit. ``log_level`` is one of
     ``telemetry.LEVELS``. ``hsts`` is the value of ``Strict-Transport-Security``.
+    ``hub_name_source`` is what names the hub, ``None`` where ``hub_name`` is only the default.
     """
 
     route_prefix: str = DEFAULT_ROUTE_PREFIX
     hub_name: str = DEFAULT_HUB_NAME
+    hub_name_source: str | None = None
     default_version: str | None = None
     version_match: MatchStrategy = MatchStrategy.CURRENT_OR_OLDER
     version_failure: FailureStrategy = FailureStrategy.REJECT
@@ -117,8 +120,10 @@ def parse_host_json(text: str, environment: Mapping[str, str]) -> HostJson:
             warnings.append(warning)
     if "version" not in settings:
         warnings.append(f'{FILE_NAME}: "version": "2.0" is missing.')
-    if "hub_name" not in fields:
-        fields["hub_name"] = _site_name(environment)
+    if "hub_name" in fields:
+        fields["hub_name_source"] = settings[_HUB_NAME_KEY].source
+    elif (site := _site_name(environment)) is not None:
+        fields.update(hub_name=site, hub_name_source=f"environment variable {_SITE_VARIABLE}")
     return HostJson(**fields, warnings=tuple(warnings))
 
 
@@ -250,15 +255,16 @@ def _days_or_duration(setting: _Setting) -> int:
     return int(_duration(setting))
 
 
-def _site_name(environment: Mapping[str, str]) -> str:
+def _site_name(environment: Mapping[str, str]) -> str | None:
     """Name the hub after the app, as on Azure; what a hub name cannot hold is left out."""
-    name = re.sub(r"[^A-Za-z0-9]", "", environment.get("WEBSITE_SITE_NAME", ""))[:45]
-    return name if _HUB_NAME.fullmatch(name) else DEFAULT_HUB_NAME
+    name = re.sub(r"[^A-Za-z0-9]", "", environment.get(_SITE_VARIABLE, ""))[:45]
+    return name if _HUB_NAME.fullmatch(name) else None
 
 
 # What is known.
 
 _DURABLE: Final = "extensions.durabletask."
+_HUB_NAME_KEY: Final = f"{_DURABLE}hubname"
 _CUSTOM_HEADERS: Final = "extensions.http.customheaders."
 _HSTS: Final = "extensions.http.hsts."
 
@@ -279,7 +285,7 @@ _USED: Final[dict[str, tuple[str, Callable[[_Setting], object]]]] = {
     "logging.loglevel.default": ("log_level", _one_of(_LOG_LEVELS)),
     "extensions.http.maxconcurrentrequests": ("max_concurrent_requests", _bound),
     "extensions.http.maxoutstandingrequests": ("max_outstanding_requests", _bound),
-    f"{_DURABLE}hubname": ("hub_name", _hub_name),
+    _HUB_NAME_KEY: ("hub_name", _hub_name),
     f"{_DURABLE}defaultversion": ("default_version", _text),
     f"{_DURABLE}maxconcurrentactivityfunctions": ("max_concurrent_activity_functions", _count),
     f"{_DURABLE}maxconcurrentorchestratorfunctions": (

@@ -50,9 +50,25 @@ def find_python(app_dir: Path, given: str | None = None) -> str:
         if found is None:
             raise SettingsError(f"The Python interpreter {given!r} does not exist.")
         return found
-    inside = ("Scripts", "python.exe") if _IS_WINDOWS else ("bin", "python")
-    own = app_dir.joinpath(".venv", *inside)
+    own = _python_of_venv(app_dir)
     return str(own) if own.exists() else sys.executable
+
+
+def venv_warning(app_dir: Path) -> str | None:
+    """Return what to tell who expects the app's ``.venv`` to be used where it cannot be."""
+    own = _python_of_venv(app_dir)
+    if own.exists() or not own.parents[1].is_dir():
+        return None
+    return (
+        f"{own.parents[1]} has no {own.relative_to(own.parents[1])}, so the app runs with"
+        f" {sys.executable}, Soloist's own interpreter. Make it anew with 'python3 -m venv', or"
+        " name an interpreter with --python."
+    )
+
+
+def _python_of_venv(app_dir: Path) -> Path:
+    inside = ("Scripts", "python.exe") if _IS_WINDOWS else ("bin", "python")
+    return app_dir.joinpath(".venv", *inside)
 
 
 def boot_script() -> Path:

@@ -103,6 +103,10 @@ class MemoryStore:
         """The clock it was given."""
         return self._clock
 
+    async def hubs(self) -> tuple[str, ...]:
+        """Name the hubs of the state."""
+        return self._state.hub_names
+
     async def open(self) -> None:
         """Create the hub when there is none."""
         self._opened = self._state.hub(self._task_hub)

@@ -133,6 +133,11 @@ class MemoryState:
         self._last_host_id = 0
         self.last_message_id = 0
 
+    @property
+    def hub_names(self) -> tuple[str, ...]:
+        """The task hubs, in the order in which they were made."""
+        return tuple(self._hubs)
+
     def hub(self, task_hub: str) -> Hub:
         """Return a task hub, created when there is none of that name."""
         return self._hubs.setdefault(task_hub, Hub())

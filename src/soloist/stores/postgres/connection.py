@@ -16,6 +16,8 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from soloist.errors import HubTooNew, SettingsError, StoreUnavailable
 from soloist.stores import migrations
 from soloist.stores.postgres.arrays import understand_arrays
+from soloist.stores.postgres.refusals import refusal_of
+from soloist.stores.urls import check_postgres
 
 Connection = AsyncConnection[tuple[Any, ...]]
 
@@ -60,7 +62,6 @@ _OURS = {"client_encoding": "UTF8"}
 """Whatever the user's environment says: texts travel as UTF-8 in binary form."""
 
 _POOLED = "pooled"
-_SECRET = ("password", "sslpassword", "passfile", "sslkey")
 _MIGRATION_LOCK = 0x501015  # any number that other programs are unlikely to use
 _NEWEST = migrations.load(__package__)
 
@@ -86,9 +87,11 @@ def address_of(url: str) -> Address:
     """Read a URL as libpq does, and beyond it the parameter ``pooled=true``.
 
     Raises:
-        SettingsError: it is not understood.
+        SettingsError: it is not understood, or can be read in more than one way.
     """
-    base, _, query = url.partition("?")
+    check_postgres(url)
+    scheme, _, place = url.partition("://")
+    base, _, query = f"{scheme.lower()}://{place}".partition("?")
     parameters = parse_qsl(query, keep_blank_values=True)
     pooled = dict(parameters).get(_POOLED, "false")
     rest = urlencode([each for each in parameters if each[0] != _POOLED])
@@ -184,6 +187,11 @@ async def close(connection: Connection) -> None:
 
 def unavailable(address: Address, error: psycopg.Error) -> StoreUnavailable:
     """Say in one sentence which database, what happened and what to do."""
+    refusal = refusal_of(error)
+    if refusal is not None:
+        return StoreUnavailable(
+            f"The {address.shown} {refusal.what}: {refusal.reason}. {refusal.remedy}"
+        )
     lines = str(error).strip().splitlines()
     reason = lines[0].rstrip(".") if lines else type(error).__name__
     what = "does not answer" if is_trouble(error) else "refused an operation"
@@ -238,6 +246,14 @@ async def hub_id_of(connection: Connection, task_hub: str) -> int:
         row = await (await connection.execute(find, (task_hub,))).fetchone()
     assert row is not None, "it was just entered"
     return int(row[0])
+
+
+async def hubs_in(connection: Connection) -> tuple[str, ...]:
+    """Return the names of the task hubs in a database, which is left as it is."""
+    if await _version(connection) == 0:
+        return ()
+    found = await connection.execute("SELECT name FROM soloist.hubs ORDER BY hub_id")
+    return tuple([row[0] async for row in found])
 
 
 async def _check_server(connection: Connection, address: Address) -> None:

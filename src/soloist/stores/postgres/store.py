@@ -10,7 +10,7 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
@@ -47,6 +47,7 @@ from soloist.stores.postgres.connection import (
     Connection,
     address_of,
     hub_id_of,
+    hubs_in,
     prepare,
     unavailable,
 )
@@ -108,24 +109,34 @@ class PostgresStore:
         """How many transactions this store has committed since it was opened."""
         return self._writer.transactions
 
+    async def hubs(self) -> tuple[str, ...]:
+        """Name the hubs in the database."""
+        return await self._once(hubs_in)
+
     async def open(self) -> None:
         """Connect, creating the hub or upgrading the schema where needed."""
         if self._is_open:
             return
-        line = Line(self._address)
-        try:
-            connection = await line.connection()
-            await prepare(connection, self._address)
-            self._hub_id = await hub_id_of(connection, self._task_hub)
-            await self._read_clock(connection)
-        except psycopg.Error as error:
-            raise unavailable(self._address, error) from error
-        finally:
-            await line.drop()
+        await self._once(self._enter)
         self._leases = Leases(self._hub_id, self._time, self._lease_micros)
         self._readers.open()
         self._writer.open(self._hub_id, self._time)
         self._is_open = True
+
+    async def _once(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """Do something over a connection that is made for it."""
+        line = Line(self._address)
+        try:
+            return await work(await line.connection())
+        except psycopg.Error as error:
+            raise unavailable(self._address, error) from error
+        finally:
+            await line.drop()
+
+    async def _enter(self, connection: Connection) -> None:
+        await prepare(connection, self._address)
+        self._hub_id = await hub_id_of(connection, self._task_hub)
+        await self._read_clock(connection)
 
     async def close(self) -> None:
         """Finish what is under way and let go."""

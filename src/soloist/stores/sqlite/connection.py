@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 from soloist.errors import HubTooNew, StoreUnavailable
@@ -85,6 +87,28 @@ def open_reader(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def hubs_in(path: Path) -> tuple[str, ...]:
+    """Return the names of the task hubs in a file, which is left as it is; none without a file.
+
+    Raises:
+        StoreUnavailable: it cannot be read, or is no hub file; the text says why.
+    """
+    if not os.path.exists(path):  # noqa: PTH110  # Path.exists raises on names too long
+        return ()
+    _refuse_folder(path)
+    # The mode keeps SQLite from making a file, should this one vanish meanwhile.
+    place = f"{path.absolute().as_uri()}?mode=rw"
+    try:
+        with closing(sqlite3.connect(place, timeout=BUSY_TIMEOUT_SECONDS, uri=True)) as connection:
+            if _version(connection) == 0:
+                _check_origin(connection, path, 0)
+                return ()
+            found = connection.execute("SELECT name FROM hubs ORDER BY hub_id").fetchall()
+            return tuple(row[0] for row in found)
+    except sqlite3.Error as error:
+        raise unavailable(path, error) from error
+
+
 def begin(connection: sqlite3.Connection) -> bool:
     """Begin a writing transaction at once, or return ``False`` when another process has one."""
     try:
@@ -147,13 +171,17 @@ def _check_place(path: Path) -> None:
 
 def _make_place(path: Path) -> None:
     """Make the file and its folder, for this user's eyes only: a hub holds access keys."""
+    _refuse_folder(path)
+    path.parent.mkdir(mode=_PRIVATE_FOLDER, parents=True, exist_ok=True)
+    if not path.exists():
+        path.touch(mode=_PRIVATE_FILE)
+
+
+def _refuse_folder(path: Path) -> None:
     if path.is_dir():
         raise StoreUnavailable(
             f"The task hub file {path} is a folder. Name a file in it, such as {path / 'hub.db'}."
         )
-    path.parent.mkdir(mode=_PRIVATE_FOLDER, parents=True, exist_ok=True)
-    if not path.exists():
-        path.touch(mode=_PRIVATE_FILE)
 
 
 def _migrate(connection: sqlite3.Connection, path: Path, now_micros: int) -> None:

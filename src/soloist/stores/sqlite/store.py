@@ -42,7 +42,7 @@ from soloist.core.work import Lacks, lacks_text
 from soloist.errors import HubInUse, Overloaded, StoreUnavailable
 from soloist.stores.rows import micros_or_none
 from soloist.stores.sqlite import commits, inboxes, keys, leases, reads, rewinds, starts
-from soloist.stores.sqlite.connection import hub_id_of, open_writer
+from soloist.stores.sqlite.connection import hub_id_of, hubs_in, open_writer
 from soloist.stores.sqlite.lock import HostLock
 from soloist.stores.sqlite.readers import Readers
 from soloist.stores.sqlite.writer import MAX_WAITING_OPERATIONS, Work, Writer
@@ -84,6 +84,10 @@ class SqliteStore:
     def transactions(self) -> int:
         """How many transactions this store has committed since it was opened."""
         return 0 if self._writer is None else self._writer.transactions
+
+    async def hubs(self) -> tuple[str, ...]:
+        """Name the hubs in the file."""
+        return await asyncio.to_thread(hubs_in, self.path)
 
     async def open(self) -> None:
         """Connect, creating the file and the hub or upgrading the schema where needed."""

@@ -1,0 +1,90 @@
+"""Store URLs: which kind of store one names, and what of it people may see.
+
+Nothing here quotes a URL that it refuses: there may be a password in it.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from soloist.errors import SettingsError
+
+MEMORY = "memory:"
+
+_SQLITE = "sqlite:///"
+_POSTGRES = ("postgresql://", "postgres://")
+_FORMS = (
+    "Use a path, sqlite:///relative.db, sqlite:////absolute.db,"
+    " postgresql://user:password@host:5432/database, or memory:."
+)
+_CLEARLY_A_PATH = re.compile(r"\.{1,2}[/\\]|/(?!/)|[A-Za-z]:[/\\]")
+_LIKE_AN_ADDRESS = re.compile(r"[=@]|:\d+(?:/|$)|^//|^postgres", re.IGNORECASE)
+_PORTS = re.compile(r"(?:[^:\[\]]*|\[[^\[\]]*\])(?::\d*)?")
+
+
+def is_postgres(url: str) -> bool:
+    """Whether a URL names a database in PostgreSQL."""
+    return url.lower().startswith(_POSTGRES)
+
+
+def path_of(url: str) -> Path | None:
+    """Return the file that a store URL means, ``None`` when it means none.
+
+    Raises:
+        SettingsError: it is neither a URL nor a path, or may be meant as either.
+    """
+    if url == MEMORY or is_postgres(url):
+        return None
+    if url.startswith(_SQLITE):
+        path = unquote(url.removeprefix(_SQLITE))
+    elif "://" in url or url.startswith(("sqlite:", MEMORY)):
+        raise SettingsError(f"The store's URL is not understood. {_FORMS}")
+    elif _LIKE_AN_ADDRESS.search(url) and not _CLEARLY_A_PATH.match(url):
+        raise SettingsError(
+            "The store looks like the address of a database, but is not written as one. Write"
+            " postgresql://user:password@host:5432/database. If a file of that name is meant,"
+            " write ./name or sqlite:///name."
+        )
+    else:
+        path = url
+    if not path or "\x00" in path:
+        raise SettingsError(f"The store's URL is not understood: it names no file. {_FORMS}")
+    return Path(path)
+
+
+def check_postgres(url: str) -> None:
+    """See that the address of a database can be read in one way only.
+
+    A password in which ``@``, ``/``, ``?`` or ``#`` is not escaped would be cut there, and its
+    rest be taken, and shown, as a host or a database.
+
+    Raises:
+        SettingsError: it can be read in more than one way.
+    """
+    address, _, query = url.partition("://")[2].partition("?")
+    authority, _, rest = address.partition("/")
+    user, at, hosts = authority.rpartition("@")
+    is_ambiguous = (
+        "#" in address
+        or "@" in user
+        or "@" in rest
+        or any("@" in part.partition("=")[0] for part in query.split("&"))
+        or (not at and not all(_PORTS.fullmatch(host) for host in hosts.split(",")))
+    )
+    if is_ambiguous:
+        raise SettingsError(
+            "The store's URL can be read in more than one way. In the user's name and the"
+            " password write @ as %40, / as %2F, ? as %3F and # as %23."
+        )
+
+
+def shown_url(url: str) -> str:
+    """Return a store URL for people, without its password."""
+    if not is_postgres(url):
+        return url
+    parts = urlsplit(url)
+    user, _, place = parts.netloc.rpartition("@")
+    name = user.split(":", 1)[0]
+    return f"{parts.scheme}://{name}{'@' if name else ''}{place}{parts.path}"
