@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from soloist.client import Client
 from soloist.core.events import (
     ExecutionResumed,
     ExecutionSuspended,
     ExecutionTerminated,
 )
 from soloist.core.status import RuntimeStatus
+from soloist.stores import MemoryStore
 from tests.cli.conftest import Terminal
 
 COMPLETED, FAILED = RuntimeStatus.COMPLETED, RuntimeStatus.FAILED
@@ -62,6 +64,17 @@ def test_a_failed_instance_is_rewound_and_no_other(filled: Terminal) -> None:
     assert filled.type("instances", "rewind", "failed").exit_code == 0
     refused = filled.type("instances", "rewind", "done")
     assert (refused.exit_code, '"Failed" state' in refused.stderr) == (1, True)
+
+
+def test_a_start_in_a_hub_that_no_host_runs_says_so(terminal: Terminal) -> None:
+    async def join(store: MemoryStore, _client: Client) -> None:
+        await store.join("host")
+
+    alone = terminal.type("instances", "start", "Job", "--id", "one")
+    assert alone.output.startswith("Instance 'one' started.\n")
+    assert "No host runs the hub now" in alone.stderr
+    terminal.on_store(join)
+    assert terminal.type("instances", "start", "Job", "--id", "two").stderr == ""
 
 
 def test_an_instance_is_restarted_under_a_new_id_or_its_own(filled: Terminal) -> None:

@@ -126,13 +126,16 @@ def start_instance(
 ) -> None:
     """Start an orchestrator; a host that runs the app will take it up."""
 
-    async def work() -> StartReceipt:
+    async def work() -> None:
         async with opened_client(**hub) as client:
-            return await client.start(
+            receipt = await client.start(
                 function_name, instance_id, input=checked_json(payload), policy=StartPolicy(policy)
             )
+            click.echo(_outcome(receipt))
+            if not any(host.is_live for host in await client.hosts()):
+                click.echo("No host runs the hub now; the instance begins when one does.", err=True)
 
-    click.echo(_outcome(asyncio.run(work())))
+    asyncio.run(work())
 
 
 @instances.command("terminate")
