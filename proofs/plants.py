@@ -335,7 +335,7 @@ def _postgres_no_fence() -> None:
 def _postgres_takes_lost_for_done() -> None:
     from soloist.stores.postgres import writer
 
-    async def resolve(_self: Any, _error: BaseException, _group: list[Any]) -> None:
+    async def resolve(_self: Any, _error: BaseException) -> None:
         return None
 
     _look_before_starting()
@@ -400,7 +400,7 @@ def _look_before_starting() -> None:
     """Let every start see rows first, so that its answer is known before the commit."""
     from soloist.stores.postgres import writer
 
-    replace(writer, "_creating", lambda _changes: [])
+    replace(writer, "_may_all_create", lambda changes: not changes)
 
 
 def _cut_transaction_in_two(batch: Any) -> None:

@@ -6,18 +6,22 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import psycopg
 import pytest
 
 from proofs.postgres import PostgresServer, primary_and_standby
 from proofs.proxy import Proxy
 from soloist.core.instances import StartReceipt, StartRequest
+from soloist.core.outcomes import NextExecution
 from soloist.core.status import RuntimeStatus
 from soloist.errors import InstanceExists, InvalidRequest, Overloaded, StoreUnavailable
 from soloist.stores.postgres import DATABASE_TIME, PostgresStore
 from soloist.stores.postgres import writer as writer_module
 from soloist.stores.postgres.batch import Speaker
+from soloist.stores.postgres.creations import end_process
 from tests.contract.databases import CLOCK
 from tests.contract.world import LEASE_SECONDS, World, present
+from tests.stores.waiting import until_a_lock_is_waited_for
 
 
 async def postgres_store(world: World) -> PostgresStore:
@@ -77,6 +81,20 @@ async def test_starts_of_free_and_of_taken_ids_go_together(postgres: World) -> N
     assert isinstance(done, StartReceipt)
     assert done.replaced == finished.record.generation
     assert (await present(store, "done")).generation == done.record.generation
+
+
+async def test_a_start_of_a_free_id_waits_for_nobody_who_removes_another(postgres: World) -> None:
+    store = await postgres_store(postgres)
+    await store.start(postgres.request("z"), None)
+    with psycopg.connect(postgres.url) as foreign:
+        foreign.execute("DELETE FROM soloist.executions")
+        foreign.execute("DELETE FROM soloist.instances")
+        taken = asyncio.ensure_future(store.start(postgres.request("z"), None))
+        await asyncio.wait_for(store.start(postgres.request("b"), None), 3)
+        await until_a_lock_is_waited_for(postgres.url)
+        assert not taken.done()
+        foreign.commit()
+    assert (await taken).record.instance_id == "z"
 
 
 async def test_steps_and_starts_of_free_ids_are_one_round_trip(
@@ -199,8 +217,72 @@ async def test_the_answers_to_starts_and_to_a_step_are_lost_at_once(
     assert isinstance(step, StoreUnavailable)
     assert isinstance(new, StartReceipt) and new.lease is not None
     assert await store.commit(postgres.step(new.lease)) is not None
-    assert isinstance(taken, InstanceExists)
+    assert isinstance(taken, StoreUnavailable)  # it may be ours, and have gone on since
     await store.close()
+
+
+async def test_a_start_whose_instance_has_gone_on_since_is_not_taken_for_undone(
+    far: tuple[Proxy, PostgresStore], postgres: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxy, store = far
+    await store.open()
+    other = PostgresStore(
+        store._address.conninfo, task_hub="hub", lease_seconds=LEASE_SECONDS, time=DATABASE_TIME
+    )
+    other._address = store._address
+    await other.open()
+
+    async def go_on(*arguments: Any) -> bool:
+        (lease,) = (await other.lease(await other.join("other"), 10)).leases
+        following = NextExecution("following", None)
+        assert await other.commit(postgres.step(lease, next_execution=following))
+        return await original(*arguments)
+
+    original = end_process
+    monkeypatch.setattr("soloist.stores.postgres.writer.end_process", go_on)
+    proxy.lose_answers(1)
+    with pytest.raises(StoreUnavailable, match="unknown"):
+        await store.start(_request(store, "x"), None)
+    await other.close()
+    await store.close()
+
+
+async def test_a_process_of_the_server_that_may_still_commit_is_ended(
+    far: tuple[Proxy, PostgresStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer_module, "ANSWER_SECONDS", 0.5)
+    _, store = far
+    await store.open()
+    await store.start(_request(store, "x"), None)
+    host_id = await store.join("host")
+    with psycopg.connect(store._address.conninfo) as foreign:  # it holds the insert up
+        foreign.execute(
+            "INSERT INTO soloist.instances (generation, hub_id, instance_id, name, created_at)"
+            " SELECT 1000, hub_id, 'y', 'Greet', 0 FROM soloist.hubs"
+        )
+        with pytest.raises(StoreUnavailable):
+            await store.start(_request(store, "y"), host_id)
+        foreign.rollback()
+    assert (await store.backlog()).held == 0
+    assert await store.renew(host_id)
+    assert await store.read("y") is None
+    await store.close()
+
+
+async def test_behind_a_pooler_a_lost_start_is_looked_up_by_its_transaction(
+    server: PostgresServer,
+) -> None:
+    with Proxy(server.port) as proxy:
+        url = proxy.url_for(server.create_database()) + "?pooled=true"
+        store = PostgresStore(url, task_hub="hub", lease_seconds=LEASE_SECONDS, time=DATABASE_TIME)
+        await store.open()
+        host_id = await store.join("host")
+        proxy.lose_commits(1)
+        receipt = await store.start(_request(store, "x"), host_id)
+        assert receipt.lease is not None
+        assert proxy.seen.lost_commits == 1
+        assert await store.renew(host_id)
+        await store.close()
 
 
 async def test_a_commit_that_never_arrived_changed_nothing(

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import count
 from struct import pack
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 from psycopg.adapt import Transformer
@@ -81,14 +81,32 @@ class Batch:
         await self._speaker.run(self.statements)
 
 
+class ServerProcess(NamedTuple):
+    """A process of the server: its number, and when it began."""
+
+    number: int
+    began: str
+
+
+UNKNOWN_PROCESS = ServerProcess(0, "")
+
+
 class Speaker:
-    """Speaks in batches over one connection, which nobody else uses meanwhile.
+    """Speaks in batches over one connection, which nobody else uses meanwhile. ``process`` is the
+    server's at its other end.
 
     Without ``prepares`` every statement is sent in full each time, since a pooler may hand each
     transaction to another process of the server.
     """
 
-    def __init__(self, connection: Connection, *, prepares: bool) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        prepares: bool,
+        process: ServerProcess = UNKNOWN_PROCESS,
+    ) -> None:
+        self.process = process
         self.connection = connection
         # After a ROLLBACK psycopg would drop every prepared statement, and ours with its own.
         connection.prepare_threshold = None

@@ -43,6 +43,9 @@ TIMELINE = "left(pg_walfile_name(pg_current_wal_lsn()), 8)"
 """Which of the database's lives this is: another one begins with each promotion of a standby, and
 may give the number of a transaction that it never had to another."""
 
+BACKEND_START = "extract(epoch FROM backend_start)::text"
+"""When a server's process began, of ``pg_stat_activity``: with its id it names one for ever."""
+
 _CONNECT_SECONDS = 5
 _ALIVE = {
     "connect_timeout": str(_CONNECT_SECONDS),

@@ -7,7 +7,7 @@ it leaves out, because the id is taken, is decided with the row in sight, as eve
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -15,8 +15,8 @@ from soloist.core.instances import Lease, StartReceipt, StartRequest
 from soloist.core.policy import StartDecision
 from soloist.core.status import RuntimeStatus
 from soloist.stores.postgres.arrays import Bigints, Texts
-from soloist.stores.postgres.batch import Answer, Batch
-from soloist.stores.postgres.connection import Connection
+from soloist.stores.postgres.batch import Answer, Batch, ServerProcess
+from soloist.stores.postgres.connection import BACKEND_START, Connection
 from soloist.stores.postgres.moved import FIRST_EPOCH
 from soloist.stores.postgres.news import WORK, channel_of
 from soloist.stores.postgres.payloads import to_column
@@ -24,12 +24,13 @@ from soloist.stores.postgres.starts import new_row
 from soloist.stores.rows import begins_at, extras_text, parent_columns
 from soloist.stores.times import to_micros
 
-# Run it when the hosts and the drawing of generations are guarded, so that each stays as it is and
-# a generation is greater than all that its id had before. In the order of the ids, so that two
-# hosts that insert the same ids do not wait for each other.
 _PARENT = ("parent_instance_id", "parent_generation", "parent_execution_id", "parent_task_id")
 _PARENT_KINDS = (Texts, Bigints, Texts, Bigints)
 _FACTS = f"instance_id, name, version, created_at, input, extras, {', '.join(_PARENT)}"
+# Run it when the hosts and the drawing of generations are guarded, so that each stays as it is and
+# a generation is greater than all that its id had before. In the order of the ids, so that two
+# hosts that insert the same ids do not wait for each other; and an id that is seen to be taken is not
+# inserted, so that none waits for another's deletion, which is in no order.
 _CREATE = (
     "WITH t AS MATERIALIZED (SELECT {time} AS now),"
     " n AS MATERIALIZED (SELECT u.*, nextval('soloist.generations') AS generation,"
@@ -38,7 +39,8 @@ _CREATE = (
     f" %(extras)s, {', '.join(f'%({each})s' for each in _PARENT)}, %(executions)s, %(due)s,"
     f" %(hosts)s) AS u ({_FACTS}, execution_id, due_at, host_id)"
     " LEFT JOIN soloist.hosts AS h ON h.host_id = u.host_id AND h.hub_id = %(hub_id)s"
-    " AND h.expires_at > t.now),"
+    " AND h.expires_at > t.now WHERE NOT EXISTS (SELECT 1 FROM soloist.instances AS taken"
+    " WHERE taken.hub_id = %(hub_id)s AND taken.instance_id = u.instance_id)),"
     f" i AS (INSERT INTO soloist.instances (generation, hub_id, {_FACTS})"
     f' SELECT generation, %(hub_id)s, {_FACTS} FROM n ORDER BY instance_id COLLATE "C"'
     " ON CONFLICT (hub_id, instance_id) DO NOTHING RETURNING generation),"
@@ -52,15 +54,17 @@ _CREATE = (
     " FROM i JOIN n USING (generation) CROSS JOIN t"
 )
 
-# What became of them, should the answer be lost: an execution's id is drawn for one start alone.
-# The backend that may still be at it is looked for first, so that what is not there then never was.
-_IS_AT_IT = "SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE pid = %s)"
+# What became of them, should the answer be lost: an execution's id is drawn for one start alone,
+# but the instance goes on under others.
 _FIND = (
-    f"SELECT i.instance_id, i.generation, CASE WHEN e.epoch = {FIRST_EPOCH} THEN e.owner END"
-    " FROM unnest(%s, %s) AS u (instance_id, execution_id)"
+    f"SELECT i.instance_id, i.generation, CASE WHEN e.epoch = {FIRST_EPOCH} THEN e.owner END,"
+    " e.execution_id = u.execution_id FROM unnest(%s, %s) AS u (instance_id, execution_id)"
     " JOIN soloist.instances AS i ON i.hub_id = %s AND i.instance_id = u.instance_id"
     " JOIN soloist.executions AS e ON e.generation = i.generation"
-    " AND e.execution_id = u.execution_id"
+)
+_END = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = %s"
+    f" AND {BACKEND_START} = %s"
 )
 
 
@@ -94,12 +98,24 @@ class Created:
         return StartReceipt(decision=StartDecision.CREATE, record=record, lease=lease)
 
 
-def create_all(batch: Batch, creations: Sequence[Creation], *, hub_id: int, time: str) -> Answer:
+class Found(NamedTuple):
+    """What a lost transaction ``created``, and which of its ids are ``taken`` by whomever."""
+
+    created: Created
+    taken: frozenset[str]
+
+
+def creating(time: str) -> str:
+    """Return the statement of :func:`create_all`; ``time`` is the SQL expression of the time."""
+    return _CREATE.format(time=time)
+
+
+def create_all(batch: Batch, creations: Sequence[Creation], *, hub_id: int, sql: str) -> Answer:
     """Add the starts, of different ids; the answer is for :class:`Created`."""
     requests = [each.request for each in creations]
     parents = zip(*(parent_columns(each.parent) for each in requests), strict=True)
     return batch.add(
-        _CREATE.format(time=time),
+        sql,
         {
             "hub_id": hub_id,
             "ids": Texts([each.instance_id for each in requests]),
@@ -122,16 +138,18 @@ def create_all(batch: Batch, creations: Sequence[Creation], *, hub_id: int, time
     )
 
 
+async def end_process(connection: Connection, process: ServerProcess) -> bool:
+    """End a server's process; return whether it was there still, and may be for a moment."""
+    found = await connection.execute(_END, process)
+    return bool(await found.fetchall())
+
+
 async def find_created(
-    connection: Connection, creations: Sequence[Creation], *, hub_id: int, process_id: int
-) -> tuple[Created, bool]:
-    """Return which starts a lost transaction of a server's process created, and whether that will
-    stay so."""
-    answer = await (await connection.execute(_IS_AT_IT, (process_id,))).fetchone()
-    assert answer is not None, "an expression is one row"
+    connection: Connection, creations: Sequence[Creation], *, hub_id: int
+) -> Found:
+    """Look for what a lost transaction created, once nobody is at it any more."""
     requests = [each.request for each in creations]
     ids = Texts([each.instance_id for each in requests])
     executions = Texts([each.execution_id for each in requests])
-    found = await connection.execute(_FIND, (ids, executions, hub_id))
-    created = Created(await found.fetchall())
-    return created, bool(created) or not answer[0]
+    rows = await (await connection.execute(_FIND, (ids, executions, hub_id))).fetchall()
+    return Found(Created([row for row in rows if row[3]]), frozenset(row[0] for row in rows))

@@ -6,9 +6,10 @@ import asyncio
 
 import psycopg
 
-from soloist.stores.postgres.batch import Speaker
+from soloist.stores.postgres.batch import UNKNOWN_PROCESS, ServerProcess, Speaker
 from soloist.stores.postgres.connection import (
     ANSWER_SECONDS,
+    BACKEND_START,
     Address,
     Connection,
     close,
@@ -27,6 +28,8 @@ _PLANS = "; ".join(
 """The prepared statements find a bounded number of rows by their keys, whatever the tables hold: a
 plan made once, by index, is right for ever. Left to itself the server plans anew with each call, or
 keeps what was right when the hub was empty."""
+
+_PROCESS = f"SELECT pid, {BACKEND_START} FROM pg_stat_activity WHERE pid = pg_backend_pid()"
 
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.05, 1.0
 
@@ -77,17 +80,23 @@ class Line:
             await self.drop()
         connection = await self.connection()
         if self._speaker is None or self._speaker.connection is not connection:
-            if not self._address.is_pooled:
-                await self._hold_plans(connection)
-            self._speaker = Speaker(connection, prepares=not self._address.is_pooled)
+            is_pooled = self._address.is_pooled
+            process = UNKNOWN_PROCESS if is_pooled else await self._prepare(connection)
+            self._speaker = Speaker(connection, prepares=not is_pooled, process=process)
         return self._speaker
 
-    async def _hold_plans(self, connection: Connection) -> None:
+    async def _prepare(self, connection: Connection) -> ServerProcess:
+        """Hold the plans, and return which process of the server is at the other end; what it told
+        when the connection was made may have been a pooler's word."""
         try:
             await in_time(connection.execute(_PLANS, prepare=False), ANSWER_SECONDS)
+            found = await in_time(connection.execute(_PROCESS), ANSWER_SECONDS)
+            row = await found.fetchone()
         except BaseException:
             await self.drop()  # it may be in the middle of an answer
             raise
+        assert row is not None, "a server sees its own process"
+        return ServerProcess(*row)
 
     async def pause(self) -> None:
         """Wait until it is worth while to try again."""

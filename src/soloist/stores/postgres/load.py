@@ -7,12 +7,14 @@ was committed before it began), so it is what the locks protect.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from soloist.core.status import RuntimeStatus
 from soloist.stores.postgres.arrays import Bigints, Texts
 from soloist.stores.postgres.batch import Answer, Batch, Value
 from soloist.stores.postgres.connection import TIMELINE, limits
+from soloist.stores.postgres.creations import Creation, create_all, creating
 from soloist.stores.postgres.payloads import from_column
 from soloist.stores.postgres.view import Loaded, Row, View
 from soloist.stores.postgres.wanted import Wanted
@@ -83,9 +85,9 @@ class Loader:
 
     def __init__(self, hub_id: int, time: str, is_pooled: bool) -> None:
         self._hub_id = hub_id
-        self.time = time
         self.opening = ("BEGIN", *limits("SET LOCAL")) if is_pooled else ("BEGIN",)
         self._facts = _FACTS.format(time=time)
+        self._creating = creating(time)
 
     def begin(self, batch: Batch) -> None:
         """Begin a transaction."""
@@ -95,6 +97,10 @@ class Loader:
     def lock(self, batch: Batch, generations: list[int]) -> None:
         """Lock the executions of some generations, and nothing else."""
         batch.add(_LOCK, (Bigints(generations),))
+
+    def create(self, batch: Batch, creations: Sequence[Creation]) -> Answer:
+        """Add the starts of ids that may be free, behind what guards them."""
+        return create_all(batch, creations, hub_id=self._hub_id, sql=self._creating)
 
     def ask(self, wanted: Wanted, also: list[int]) -> Request:
         """Return what will be asked for ``wanted``; ``also`` is locked and not read."""

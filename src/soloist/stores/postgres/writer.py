@@ -6,11 +6,13 @@ domain error) before it has changed anything leaves its neighbours as they are; 
 goes wrong undoes the group, and its operations are run again, one a transaction.
 
 Plain steps, and starts as long as their ids are free, are one round trip; whatever sees rows first
-is two. A start whose id turns out to be taken is run again in that way.
+is two. A start whose id turns out to be taken, which costs it a transaction more, is run again in
+that way.
 
 When the answer to a COMMIT is lost with the connection, the database is asked what became of that
-transaction. One of a single round trip does not know its number: its starts are looked for, and
-whoever has a step in it is told that nobody knows. When the database cannot be asked for long,
+transaction. One of a single round trip does not know its number: the server's process that may be
+at it is ended, its starts are looked for, and whoever has a step in it is told that nobody knows.
+Behind a pooler that process is not known, and starts see rows first. When the database cannot be asked for long,
 ``lost_track`` is set: it may hold leases for this process of which nobody here knows.
 """
 
@@ -19,8 +21,9 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
+from enum import Enum
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import psycopg
 from psycopg import errors
@@ -29,7 +32,7 @@ from soloist.core.instances import CommitReceipt, StartReceipt
 from soloist.errors import InvalidRequest, Overloaded, SoloistError, StoreUnavailable
 from soloist.failpoints import reach
 from soloist.stores.postgres import starts
-from soloist.stores.postgres.batch import Answer, Batch, Speaker
+from soloist.stores.postgres.batch import Answer, Batch, ServerProcess, Speaker
 from soloist.stores.postgres.commits import NOTHING_MOVED, EncodedOutcome, step_all
 from soloist.stores.postgres.connection import (
     ANSWER_SECONDS,
@@ -41,7 +44,7 @@ from soloist.stores.postgres.connection import (
     is_trouble,
     unavailable,
 )
-from soloist.stores.postgres.creations import Created, Creation, create_all, find_created
+from soloist.stores.postgres.creations import Created, Creation, end_process, find_created
 from soloist.stores.postgres.flush import flush
 from soloist.stores.postgres.line import Line, is_lost
 from soloist.stores.postgres.load import Loader, view_of
@@ -110,11 +113,6 @@ class Start(Change):
         self.creation = creation
         self.is_taken = False
 
-    @property
-    def must_run_again(self) -> bool:
-        """Whether nothing is known yet but that the id is taken."""
-        return self.is_taken and self.result is None and self.error is None
-
 
 class Step:
     """A plain step, for the statement that carries out all of them."""
@@ -141,6 +139,16 @@ class Solo:
         self.future = future
         self.result: Any = None
         self.error: BaseException | None = None
+
+
+class Fate(Enum):
+    """What became of a transaction whose COMMIT nobody answered."""
+
+    COMMITTED = "it is done"
+    ABORTED = "it is not, and never will be"
+    PASSED = "it may have been done, and what it did is gone on from"
+    UNDECIDED = "one must ask again"
+    ANOTHER_LIFE = "the database that knew is gone"
 
 
 Operation = Change | Step | Solo
@@ -178,8 +186,7 @@ class Writer:
         self._turning: asyncio.Task[None] | None = None
         self._is_open = False
         self._is_committing = False
-        self._transaction_id: str | None = None
-        self._process_id = 0
+        self._ask_fate: Callable[[], Awaitable[Fate]] | None = None
         self.lost_track = False
 
     def open(self, hub_id: int, time: str) -> None:
@@ -290,7 +297,7 @@ class Writer:
             error = self._told(caught) if isinstance(caught, psycopg.Error) else caught
         again: list[Operation] = []
         for operation in group:
-            if error is None and isinstance(operation, Start) and operation.must_run_again:
+            if error is None and _must_run_again(operation):
                 again.append(operation)
             else:
                 _tell(operation, error or operation.error, self._orphaned)
@@ -319,10 +326,12 @@ class Writer:
                     raise
                 await self._line.drop()
                 if self._is_committing:
-                    return await self._resolve(error, group)
+                    told = await self._resolve(error)
+                    if told is not Fate.ABORTED:
+                        return told
                 if is_fresh:
                     raise
-                is_fresh = True  # it had gone away long before; nothing was sent that counts
+                is_fresh = True  # it had gone away long before; nothing that was sent counts
             except BaseException:
                 await self._roll_back(speaker)
                 raise
@@ -335,18 +344,19 @@ class Writer:
 
     async def _attempt(self, speaker: Speaker, group: list[Operation], wanted: Wanted) -> None:
         self._is_committing = False
-        self._transaction_id = None
+        self._ask_fate = None
         first = group[0]
         if isinstance(first, Solo):
             await self._alone(speaker, first)
             return
         steps = [each for each in group if isinstance(each, Step)]
         changes = [each for each in group if isinstance(each, Change)]
-        creating = _creating(changes)
-        if len(creating) < len(changes):
-            await self._change(speaker, steps, changes, wanted)
+        if _may_all_create(changes) and not (changes and self._address.is_pooled):
+            await self._step(
+                speaker, steps, [each for each in changes if isinstance(each, Start)], wanted
+            )
         else:
-            await self._step(speaker, steps, creating, wanted)
+            await self._change(speaker, steps, changes, wanted)
 
     async def _alone(self, speaker: Speaker, operation: Solo) -> None:
         """Commit an operation that speaks SQL itself."""
@@ -360,7 +370,8 @@ class Writer:
                 f"SELECT pg_current_xact_id_if_assigned()::text || '@' || {TIMELINE}"
             )
         row = await number.fetchone()
-        self._transaction_id = None if row is None else row[0]
+        if row is not None and row[0] is not None:
+            self._ask_fate = partial(self._fate_of, row[0])
         await self._commit(speaker.batch())
 
     async def _step(
@@ -376,10 +387,8 @@ class Writer:
             self._loader.lock(batch, _generations(steps))
             stepped = step_all(batch, [each.step for each in steps])
         if creating:
-            created = create_all(
-                batch, _creations(creating), hub_id=self._hub_id, time=self._loader.time
-            )
-        self._process_id = speaker.connection.info.backend_pid
+            created = self._loader.create(batch, _creations(creating))
+            self._ask_fate = partial(self._fate_with, creating, steps, speaker.process)
         await self._commit(batch)
         if steps:
             _note_steps(steps, stepped)
@@ -409,7 +418,7 @@ class Writer:
         if not view.changes and not steps:
             await self._roll_back(speaker)  # nothing to keep, and not to be synced
             return
-        self._transaction_id = loaded.transaction_id
+        self._ask_fate = partial(self._fate_of, loaded.transaction_id)
         batch = speaker.batch()
         flush(batch, view)
         send_news(batch, view)
@@ -422,63 +431,74 @@ class Writer:
         await batch.run()
         self.transactions += 1
 
-    async def _resolve(self, error: psycopg.Error, group: list[Operation]) -> BaseException | None:
-        """Find out what became of a transaction whose COMMIT nobody answered."""
-        told = self._told(error)
-        creating = [each for each in group if isinstance(each, Start)]
-        if self._transaction_id is None and not creating:
-            return told
+    async def _resolve(self, error: psycopg.Error) -> BaseException | Literal[Fate.ABORTED] | None:
+        """Find out what became of a transaction whose COMMIT nobody answered; return what all are
+        told, ``None`` when it is done, or ``Fate.ABORTED``."""
+        if self._ask_fate is None:
+            return self._told(error)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + RESOLVE_SECONDS
         while loop.time() < deadline:
             try:
-                status = await in_time(self._status(creating), ANSWER_SECONDS)
-                if status == "committed":
+                fate = await in_time(self._ask_fate(), ANSWER_SECONDS)
+                if fate is Fate.COMMITTED:
                     await in_time(self._hand_on(), ANSWER_SECONDS)
+                    return None
             except psycopg.Error:
                 await self._line.drop()
-                status = "unknown"
-            if status == "another life":
+                fate = Fate.UNDECIDED
+            if fate is Fate.ABORTED:
+                return fate
+            if fate is Fate.PASSED:
+                return self._unknown()
+            if fate is Fate.ANOTHER_LIFE:
                 break
-            if status == "committed":
-                if self._transaction_id is None:
-                    _tell_steps(group, told)
-                return None
-            if status == "aborted" or status is None:
-                return told
             await self._line.pause()
         self.lost_track = True
+        return self._unknown()
+
+    def _unknown(self) -> StoreUnavailable:
         return StoreUnavailable(
             f"The {self._address.shown} went away in the middle of a commit, and it is unknown"
             " whether that was done. Look before you ask again."
         )
 
-    async def _status(self, creating: list[Start]) -> str | None:
-        if self._transaction_id is not None:
-            return await self._status_of(self._transaction_id)
-        connection = await self._line.connection()
-        created, is_final = await find_created(
-            connection, _creations(creating), hub_id=self._hub_id, process_id=self._process_id
-        )
-        if not created:
-            # A pooler tells nothing of the server's processes.
-            return "aborted" if is_final and not self._address.is_pooled else "in progress"
-        _note_starts(creating, created)
-        return "committed"
-
     async def _hand_on(self) -> None:
         await (await self._line.connection()).execute(_HAND_ON)
 
-    async def _status_of(self, transaction_id: str) -> str | None:
+    async def _fate_of(self, transaction_id: str) -> Fate:
         connection = await self._line.connection()
         number, _, timeline = transaction_id.partition("@")
         found = await connection.execute(f"SELECT {TIMELINE}")
         row = await found.fetchone()
         if row is None or row[0] != timeline:
-            return "another life"  # there, the number may be that of another transaction
+            return Fate.ANOTHER_LIFE  # there, the number may be that of another transaction
         found = await connection.execute("SELECT pg_xact_status(%s::xid8)", (number,))
         row = await found.fetchone()
-        return None if row is None else row[0]
+        match row:
+            case ("committed",):
+                return Fate.COMMITTED
+            case ("in progress",):
+                return Fate.UNDECIDED
+        return Fate.ABORTED
+
+    async def _fate_with(
+        self, creating: list[Start], steps: list[Step], process: ServerProcess
+    ) -> Fate:
+        """Find out by the starts of a transaction; all others in it are told that nobody knows."""
+        connection = await self._line.connection()
+        if await end_process(connection, process):
+            return Fate.UNDECIDED
+        found = await find_created(connection, _creations(creating), hub_id=self._hub_id)
+        if not found.created:
+            # What is under such an id may be ours still, and have gone on since.
+            return Fate.PASSED if found.taken else Fate.ABORTED
+        for start in creating:
+            start.result = found.created.receipt(start.creation)
+            start.error = self._unknown() if start.result is None else None
+        for step in steps:
+            step.error = self._unknown()
+        return Fate.COMMITTED
 
     async def _roll_back(self, speaker: Speaker) -> None:
         """End a transaction that came to nothing; a connection that cannot is given up."""
@@ -516,12 +536,20 @@ def _generations(steps: list[Step]) -> list[int]:
     return [each.step.outcome.generation for each in steps]
 
 
-def _creating(changes: list[Change]) -> list[Start]:
-    """Return the changes, if they are starts whose ids may be free; of those that share an id one
-    at most would find it so."""
-    creating = [each for each in changes if isinstance(each, Start) and not each.is_taken]
-    ids = {each.creation.request.instance_id for each in creating}
-    return creating if len(ids) == len(changes) else []
+def _may_all_create(changes: list[Change]) -> bool:
+    """Whether the changes are starts whose ids may be free; of those that share an id one at most
+    would find it so."""
+    ids = {
+        each.creation.request.instance_id
+        for each in changes
+        if isinstance(each, Start) and not each.is_taken
+    }
+    return len(ids) == len(changes)
+
+
+def _must_run_again(operation: Operation) -> bool:
+    """Whether nothing is known yet but that an id is taken."""
+    return isinstance(operation, Start) and operation.result is None and operation.error is None
 
 
 def _creations(starts: list[Start]) -> list[Creation]:
@@ -538,12 +566,6 @@ def _note_steps(steps: list[Step], stepped: Answer) -> None:
     done = {row[0] for row in stepped.rows}
     for each in steps:
         each.result = NOTHING_MOVED if each.step.outcome.generation in done else None
-
-
-def _tell_steps(group: list[Operation], error: BaseException) -> None:
-    for each in group:
-        if isinstance(each, Step):
-            each.error = error
 
 
 def _run_one(operation: Change, view: View) -> None:
