@@ -75,15 +75,17 @@ class Turns:
         self._line.put(self._run_feeds)
 
     def close(self) -> None:
-        """Let the thread end once it has run what stands in line; a turn that blocks is left."""
+        """Let the thread end once it has run what stands in line, and run no turn any more; one
+        that blocks is left."""
         self._line.put(None)
         if threading.current_thread() is not self._thread:
-            self._thread.join(_JOIN_SECONDS)
+            self._thread.join(2 * _JOIN_SECONDS)
 
     def _serve(self) -> None:
         while (job := self._line.get()) is not None:
             job()
-        if self._sessions is not None:
+        # For good: what comes later has nobody to run it.
+        if self._floor.acquire(timeout=_JOIN_SECONDS) and self._sessions is not None:
             self._sessions.clear()
 
     def _run_feeds(self) -> None:

@@ -23,10 +23,10 @@ _INSTALLED = f"{os.sep}site-packages{os.sep}"
 class Watchdog:
     """Watches the turns. ``report`` takes a ``slow_turn`` message, from any thread.
 
-    Whoever runs turns writes its ``thread_id`` once, and ``turn_at`` and then ``turn``, the episode,
-    whenever it begins one; ``turn`` is ``None`` while none runs. More than that a turn must not
-    cost. A turn that is
-    reported once is reported again each time that it is twice as old.
+    Whoever runs some turns writes its ``thread_id`` first, and ``turn_at`` and then ``turn``, the
+    episode, whenever it begins one; ``turn`` is ``None`` while none runs. More than that a turn
+    must not cost. A turn that is reported once is reported again each time that it is twice as
+    old.
     """
 
     def __init__(

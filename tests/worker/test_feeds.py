@@ -208,3 +208,13 @@ def test_a_result_waits_while_a_turn_is_under_way(host: InProcessHost) -> None:
     calls = [each["call"] for each in answers]
     assert calls.index(8) < calls.index(2)
     assert "turn" in answers[calls.index(2)]
+
+
+def test_a_worker_that_closes_waits_for_the_turn_that_another_thread_runs(folder: Path) -> None:
+    with InProcessHost() as host:
+        host.ask(load(folder, slow_turn_seconds=0.01))
+        begin(host, "sleeper")
+        assert host.ask(feeding("echo", orchestrator="sleeper"))["kind"] == "slow_turn"
+        host.worker.close()
+        watchdog = host.worker._watchdog
+        assert watchdog is not None and watchdog.turn is None
