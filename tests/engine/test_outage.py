@@ -6,7 +6,7 @@ from typing import Any
 
 import structlog
 
-from soloist.engine.outage import Outage
+from soloist.engine.outage import MAX_NAMED, Outage
 from soloist.errors import StoreUnavailable
 from soloist.testing.clock import JumpClock
 from tests.engine.test_troubles import Trouble
@@ -26,7 +26,7 @@ def test_an_outage_is_told_when_it_begins_every_half_minute_and_when_it_ends() -
         outage.over()
         for _ in range(70):
             outage.met(AWAY)
-            outage.met(AWAY, "one")
+            outage.put_off("one", AWAY)
             clock.advance(1)
         outage.over()
         outage.over()
@@ -48,6 +48,20 @@ def test_a_store_that_comes_and_goes_does_not_fill_the_log() -> None:
             outage.over()
             clock.advance(0.5)
     assert [event for event, _ in told(logs)] == ["store unavailable", "store available again"] * 2
+
+
+def test_instances_that_are_put_off_while_the_store_is_there_are_named_up_to_a_bound() -> None:
+    clock = JumpClock()
+    outage = Outage(clock)
+    with structlog.testing.capture_logs() as logs:
+        for number in range(100):
+            outage.put_off(f"instance-{number}", AWAY)
+            outage.over()
+    assert [line["instance_id"] for line in logs] == [f"instance-{n}" for n in range(MAX_NAMED)]
+    clock.advance(30)
+    with structlog.testing.capture_logs() as logs:
+        outage.put_off("again", AWAY)
+    assert [line["instance_id"] for line in logs] == ["again"]
 
 
 async def test_a_host_tells_of_an_outage_once_whoever_meets_it() -> None:

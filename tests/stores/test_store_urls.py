@@ -104,5 +104,6 @@ def test_an_address_that_can_be_read_in_one_way_is_taken(url: str, shown: str) -
 
 def test_a_url_is_shown_without_its_password_and_its_parameters() -> None:
     assert shown_url(f"postgresql://me:{SECRET}@db/x?password={SECRET}") == "postgresql://me@db/x"
+    assert shown_url("postgresql://me:[@db/x") == shown_url("postgresql://me:a[b]c@db/x")
     assert shown_url("postgresql://db/x") == "postgresql://db/x"
     assert shown_url("hub.db") == "hub.db"

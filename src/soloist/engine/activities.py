@@ -121,6 +121,8 @@ class ActivityPool:
             if job.losses >= _LOSSES_OF_A_SUSPECT:
                 # Each death takes HTTP calls along that were under way in the same process.
                 await self._clock.sleep(self._suspect_pause_seconds * job.losses)
+                if self._is_draining:
+                    continue
             self._running += 1
             try:
                 await self._run(job)

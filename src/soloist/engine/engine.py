@@ -377,7 +377,7 @@ class Engine:
                 await self._condemn(session, error)
                 end = HeldEnd.OVER
         except (StoreUnavailable, Overloaded) as error:
-            self._outage.met(error, session.instance_id)
+            self._outage.put_off(session.instance_id, error)
         except Exception:  # noqa: BLE001  # whatever it was, the lease is given back
             _log.exception("session failed", instance_id=session.instance_id)
         finally:

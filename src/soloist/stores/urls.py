@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from soloist.errors import SettingsError
 
@@ -64,8 +64,7 @@ def check_postgres(url: str) -> None:
         SettingsError: it can be read in more than one way.
     """
     address, _, query = url.partition("://")[2].partition("?")
-    authority, _, rest = address.partition("/")
-    user, at, hosts = authority.rpartition("@")
+    user, at, hosts, rest = _parts(address)
     is_ambiguous = (
         "#" in address
         or "@" in user
@@ -84,7 +83,14 @@ def shown_url(url: str) -> str:
     """Return a store URL for people, without its password."""
     if not is_postgres(url):
         return url
-    parts = urlsplit(url)
-    user, _, place = parts.netloc.rpartition("@")
-    name = user.split(":", 1)[0]
-    return f"{parts.scheme}://{name}{'@' if name else ''}{place}{parts.path}"
+    scheme, _, address = url.partition("://")
+    user, _, hosts, rest = _parts(address.partition("?")[0])
+    name = user.partition(":")[0]
+    return f"{scheme}://{name}{'@' if name else ''}{hosts}{rest}"
+
+
+def _parts(address: str) -> tuple[str, str, str, str]:
+    """Return the user with the password, the ``@`` if there is one, the hosts, and the rest."""
+    authority, slash, rest = address.partition("/")
+    user, at, hosts = authority.rpartition("@")
+    return user, at, hosts, slash + rest
