@@ -30,7 +30,7 @@ from soloist.engine.outage import Outage
 from soloist.engine.session import Session
 from soloist.engine.settings import EngineSettings
 from soloist.engine.timers import TimerSession
-from soloist.errors import HistoryCorrupt, Overloaded, StoreUnavailable
+from soloist.errors import HistoryCorrupt, Overloaded, StoreGone, StoreUnavailable
 from soloist.telemetry import logger
 
 _log = logger(__name__)
@@ -165,6 +165,9 @@ class Engine:
 
         What is not finished then is run again by the next host. ``report`` is called about once a
         second while there is something to wait for.
+
+        Raises:
+            StoreGone: the hub's file is gone; no host goes on with what is unfinished.
         """
         if self._is_draining:
             return
@@ -196,6 +199,8 @@ class Engine:
             host_id, self._host_id = self._host_id, None
             try:
                 await self._store.leave(host_id)
+            except StoreGone:
+                raise
             except (StoreUnavailable, Overloaded) as error:
                 _log.warning("leases left to expire", reason=str(error))
 

@@ -44,6 +44,7 @@ from soloist.stores.rows import micros_or_none
 from soloist.stores.sqlite import commits, inboxes, keys, leases, reads, rewinds, starts
 from soloist.stores.sqlite.connection import hub_id_of, hubs_in, open_writer
 from soloist.stores.sqlite.lock import HostLock
+from soloist.stores.sqlite.place import Place
 from soloist.stores.sqlite.readers import Readers
 from soloist.stores.sqlite.writer import MAX_WAITING_OPERATIONS, Work, Writer
 from soloist.stores.times import MICROSECONDS_PER_SECOND, from_micros, to_micros
@@ -69,7 +70,8 @@ class SqliteStore:
         self._lease_micros = round(lease_seconds * MICROSECONDS_PER_SECOND)
         self._max_waiting_operations = max_waiting_operations
         self._writer: Writer | None = None
-        self._readers = Readers(path)
+        self._place = Place(path)
+        self._readers = Readers(path, self._place)
         self._lock: HostLock | None = None
         self._host_id: int | None = None
         self._hub_id = 0
@@ -95,6 +97,7 @@ class SqliteStore:
             return
         writer = Writer(
             self.path,
+            self._place,
             partial(open_writer, self.path, self._now()),
             self._take_back,
             self._max_waiting_operations,
@@ -105,6 +108,7 @@ class SqliteStore:
                 partial(_enter_hub, task_hub=self._task_hub, now=self._now())
             )
             self._readers.open()
+            self._place.check()  # the readers have opened the same file
         except BaseException:
             await self._readers.close()
             await writer.close()
@@ -305,7 +309,8 @@ class SqliteStore:
         )
 
     async def durability(self) -> Durability:
-        """A commit is synced before it is acknowledged."""
+        """A commit is synced before it is acknowledged, in a file that is still there."""
+        self._place.check()
         return Durability(
             True, False, "A commit is on this machine's disk; the hub has no other copy."
         )
