@@ -507,6 +507,13 @@ class Engine:
         assert host_id is not None, "the loops run only while the host has joined"
         grant = await self._store.lease(host_id, limit, self._left_versions)
         self._outage.over()
+        for gone in grant.taken_over:
+            _log.warning(
+                "a host is gone; what it held is taken over",
+                host=gone.name,
+                host_id=gone.host_id,
+                instances=gone.instances,
+            )
         for lease in grant.leases:
             self.granted(lease)
         for generation in grant.mail:

@@ -17,6 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+import msgspec
+
 from soloist.contracts.clock import Clock
 from soloist.core.events import HistoryEvent, InboxEvent
 from soloist.core.instances import (
@@ -35,6 +37,7 @@ from soloist.core.instances import (
     LeaseGrant,
     StartReceipt,
     StartRequest,
+    TakenOver,
 )
 from soloist.core.outcomes import Outcome
 from soloist.core.status import RuntimeStatus
@@ -76,6 +79,7 @@ class SqliteStore:
         self._host_id: int | None = None
         self._hub_id = 0
         self._mail_after = 0
+        self._taken_over: tuple[TakenOver, ...] = ()
 
     @property
     def clock(self) -> Clock:
@@ -148,12 +152,14 @@ class SqliteStore:
             machine=socket.gethostname(),
         )
         try:
-            self._host_id = await writer.submit(work)
+            host_id, gone = await writer.submit(work)
         except BaseException:
             if not was_held:
                 lock.give_back()
             raise
-        return self._host_id
+        self._taken_over += tuple(each for each in gone if each.host_id != self._host_id)
+        self._host_id = host_id
+        return host_id
 
     async def renew(self, host_id: int, lacks: Lacks | None = None) -> bool:
         """Prolong all leases of the host, and keep what it lacks."""
@@ -230,6 +236,9 @@ class SqliteStore:
             )
         )
         self._mail_after = max(self._mail_after, accounted)
+        if self._taken_over:  # when this host joined, and there was no grant to tell of it
+            taken_over, self._taken_over = self._taken_over + grant.taken_over, ()
+            grant = msgspec.structs.replace(grant, taken_over=taken_over)
         return grant
 
     async def release(self, generation: int, epoch: int, retry_at: datetime | None = None) -> None:
