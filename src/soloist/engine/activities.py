@@ -11,6 +11,7 @@ the guilty one soon dies alone and the innocent ones complete.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Protocol
@@ -153,7 +154,21 @@ class ActivityPool:
 
     def _after_loss(self, job: _Job, error: WorkerLost) -> ActivityResult | None:
         job.losses += 1
-        if job.losses < self._max_worker_losses:
+        is_given_up = job.losses >= self._max_worker_losses
+        # Most that saw one process die were only near; a suspect is worth a warning.
+        level = logging.INFO if job.losses < _LOSSES_OF_A_SUSPECT else logging.WARNING
+        _log.log(
+            logging.ERROR if is_given_up else level,
+            "an activity fails: its worker died each time"
+            if is_given_up
+            else "an activity is tried again: its worker died",
+            activity=job.call.name,
+            instance_id=job.call.instance_id,
+            task_id=job.call.task_id,
+            deaths=job.losses,
+            fails_at=self._max_worker_losses,
+        )
+        if not is_given_up:
             self._run_again(job)
             return None
         text = f"The worker process was lost {job.losses} times while it ran. {error}"
