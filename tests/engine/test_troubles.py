@@ -372,6 +372,26 @@ def test_an_activity_that_kills_its_worker_fails_alone() -> None:
     asyncio.run(scenario())
 
 
+def test_a_stop_names_the_activities_that_it_does_not_wait_for() -> None:
+    async def scenario() -> None:
+        trouble = await Trouble({"Chain": chain(1)}).begin()
+        trouble.hub.executor.held = asyncio.Event()
+        for number in range(7):
+            await trouble.client.start("Chain", f"i{number}")
+        await trouble.hub.clock.settle()
+        with structlog.testing.capture_logs() as logs:
+            stopping = asyncio.create_task(trouble.engine.stop(30))
+            await trouble.hub.clock.jump(40)
+            await stopping
+        (told,) = [line["activities"] for line in logs if "abandoned" in line["event"]]
+        names = told.removesuffix(" and 2 more").split(", ")
+        assert [name.split(" ", 1)[1] for name in names] == [
+            f"(instance i{number})" for number in range(5)
+        ]
+
+    asyncio.run(scenario())
+
+
 def test_a_stop_that_fails_half_way_leaves_no_session_alive() -> None:
     def report(_progress: DrainProgress) -> None:
         raise BrokenPipeError

@@ -79,14 +79,19 @@ class ActivityPool:
         self._suspects: asyncio.Queue[_Job] = asyncio.Queue()
         self._runners: list[asyncio.Task[None]] = []
         self._examiner: asyncio.Task[None] | None = None
-        self._running = 0
+        self._running: dict[int, _Job] = {}
         self._is_draining = False
         self._on_idle: Callable[[], None] = lambda: None
 
     @property
     def running(self) -> int:
         """How many activities run now."""
-        return self._running
+        return len(self._running)
+
+    def running_names(self) -> list[str]:
+        """Name what runs now, with the instances, the longest running first."""
+        calls = [job.call for job in self._running.values()]
+        return [f"{call.name} (instance {call.instance_id})" for call in calls]
 
     @property
     def waiting(self) -> int:
@@ -97,7 +102,7 @@ class ActivityPool:
         """Put an activity in line."""
         self._jobs.put_nowait(_Job(caller, call))
         if len(self._runners) < self._concurrency and len(self._runners) < (
-            self._running + self._jobs.qsize()
+            len(self._running) + self._jobs.qsize()
         ):
             self._runners.append(asyncio.create_task(self._run_jobs(self._jobs)))
 
@@ -122,12 +127,12 @@ class ActivityPool:
             if job.losses >= _LOSSES_OF_A_SUSPECT:
                 # Each death takes HTTP calls along that were under way in the same process.
                 await self._clock.sleep(self._suspect_pause_seconds * job.losses)
-            self._running += 1
+            self._running[id(job)] = job
             try:
                 await self._run(job)
             finally:
-                self._running -= 1
-                if self._is_draining and self._running == 0:
+                del self._running[id(job)]
+                if self._is_draining and not self._running:
                     self._on_idle()
 
     async def _run(self, job: _Job) -> None:

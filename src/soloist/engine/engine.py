@@ -38,6 +38,7 @@ _MAX_RETRY_SECONDS = 60.0
 _MIN_PAUSE_SECONDS = 0.001
 _REPORT_SECONDS = 1.0
 _MAX_LEFT_VERSIONS = 100
+_MOST_NAMED = 5
 
 
 class DrainProgress(msgspec.Struct, frozen=True):
@@ -188,11 +189,23 @@ class Engine:
                 session.release()
             await self._settle_sessions(time_is_up)
         finally:
+            self._tell_abandoned()
             alarm.cancel()
             await self._cancel([*self._loops, *self._returns, *self._tasks])
             await self._activities.close()
             await self._http_calls.close()
             await self._leave()
+
+    def _tell_abandoned(self) -> None:
+        """Say which activities the stop does not wait for."""
+        names = [*self._activities.running_names(), *self._http_calls.running_names()]
+        if names:
+            more = len(names) - _MOST_NAMED
+            _log.warning(
+                "activities are abandoned by the stop; their instances run them again",
+                activities=", ".join(names[:_MOST_NAMED])
+                + (f" and {more} more" if more > 0 else ""),
+            )
 
     async def _leave(self) -> None:
         if self._host_id is not None:
