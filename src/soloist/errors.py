@@ -22,6 +22,7 @@ face needs to translate an error into its own protocol.
     │   ├── HubTooNew                 written by a newer Soloist
     │   └── HistoryCorrupt            a stored history breaks a law
     ├── StoreUnavailable          the database does not answer, is full or is locked
+    │   └── StoreGone                 its file was taken away from under the host
     ├── Overloaded                a bound is reached; the same call may succeed later
     └── SettingsError             a setting or an option is wrong
 """
@@ -210,6 +211,10 @@ class StoreUnavailable(SoloistError):
 
     kind = Kind.UNAVAILABLE
     retry_after_seconds = 1
+
+
+class StoreGone(StoreUnavailable):
+    """The hub's file was removed or replaced while it was open; nothing brings this store back."""
 
 
 class Overloaded(SoloistError):

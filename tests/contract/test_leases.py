@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from soloist.core.instances import Backlog, Hold, LeaseGrant
+from soloist.contracts.store import Store
+from soloist.core.instances import Backlog, Hold, LeaseGrant, TakenOver
 from soloist.core.status import RuntimeStatus
 from soloist.core.work import LackedFunction, Lacks, WorkKind
 from soloist.errors import InstanceFinished, InstanceNotFound
@@ -71,6 +72,37 @@ async def test_a_release_under_a_stale_epoch_does_nothing(world: World) -> None:
     await store.release(lease.record.generation, lease.epoch + 1)
     await store.release(lease.record.generation + 1, lease.epoch)
     assert (await store.backlog()).held == 1
+
+
+async def test_a_takeover_names_the_host_that_is_gone_and_counts_what_it_held(
+    world: World,
+) -> None:
+    first = await world.opened()
+    await world.held(first)
+    gone = await host_of(first)
+    for name, due_at in (("asleep", world.after(9_999)), ("done", None)):
+        held = (await first.start(world.request(name), gone)).lease
+        assert held is not None
+        status = RuntimeStatus.RUNNING if due_at else RuntimeStatus.COMPLETED
+        await first.commit(world.step(held, due_at=due_at, status=status))
+    await first.close()
+    world.clock.advance(LEASE_SECONDS + 1)
+    second = await world.opened()
+    host_id = await second.join("next")
+    grant = await second.lease(host_id, 0)
+    assert grant.taken_over == (TakenOver(gone, "holder", 2),)
+    assert (await second.lease(host_id, 0)).taken_over == ()
+
+
+async def test_a_host_that_left_or_joined_again_is_not_taken_over(world: World) -> None:
+    first = await world.opened()
+    await world.held(first)
+    await first.join("again")
+    await first.leave(await host_of(first))
+    await first.close()
+    world.clock.advance(LEASE_SECONDS + 1)
+    second = await world.opened()
+    assert (await second.lease(await second.join("next"), 9)).taken_over == ()
 
 
 async def test_a_released_instance_is_due_as_its_last_commit_said(world: World) -> None:
@@ -319,3 +351,9 @@ async def test_it_is_told_who_holds_an_instance_and_when_it_is_due(world: World)
     await store.release(generation, lease.epoch)
     assert await store.hold(generation) == Hold(None, world.after(60))
     assert await store.hold(generation + 1) is None
+
+
+async def host_of(store: Store) -> int:
+    """The only host of the hub."""
+    (record,) = await store.hosts()
+    return record.host_id

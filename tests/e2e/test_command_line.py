@@ -117,6 +117,25 @@ def test_keys_are_enforced_when_asked_for_and_listed(tmp_path: Path) -> None:
     assert not any(key in line for key in keys.values() for line in served.host.output)
 
 
+def test_a_host_whose_file_was_removed_serves_nobody_and_promises_nothing_when_it_stops(
+    tmp_path: Path,
+) -> None:
+    served = serve(tmp_path)
+    gone = "was removed or replaced under the host"
+    with served.http as http:
+        assert http.get("/ready").status_code == 200
+        for each in tmp_path.glob("hub.db*"):
+            each.unlink()
+        for answer in (http.get("/ready"), served.start("Job", "x"), served.status("x")):
+            assert answer.status_code == 503
+            assert gone in answer.text
+    assert served.host.stop() == 1
+    output = "".join(served.host.output)
+    assert output.count("the task hub file is gone") == 1
+    assert "Stopped. What was unfinished could not be saved." in output
+    assert "goes on at the next start" not in output
+
+
 def test_a_running_host_takes_up_rotated_keys_and_ends_the_links_of_the_old_one(
     tmp_path: Path,
 ) -> None:

@@ -24,3 +24,5 @@ def test_a_killed_host_goes_on_where_its_last_commit_stands(tmp_path: Path) -> N
         assert served.raise_event("one", "go").status_code == 202
         assert served.finished("one")["output"] == {"kept": True}
     assert served.host.stop() == 0
+    (told,) = [each for each in served.host.output if "a host is gone" in each]
+    assert "instances=1" in told

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import structlog
 
 from soloist.client import Client
 from soloist.contracts.executor import ActivityCall, ActivityResult, Episode
@@ -26,6 +27,7 @@ from soloist.core.events import (
     TaskFailed,
     TimerFired,
 )
+from soloist.core.instances import StartRequest
 from soloist.core.policy import StartPolicy
 from soloist.core.status import RuntimeStatus
 from soloist.engine import DrainProgress, Engine, EngineSettings
@@ -222,6 +224,35 @@ def test_a_host_that_was_taken_over_drops_its_sessions_and_starts_afresh() -> No
     asyncio.run(scenario())
 
 
+def test_a_takeover_is_told_with_the_host_that_is_gone_and_what_it_held() -> None:
+    async def scenario() -> None:
+        hub = Hub({"Wait": waits})
+        dead = hub.new_store()
+        await dead.open()
+        dead_host = await dead.join("dead")
+        async with hub.host() as (_, client):
+            for name in ("one", "two"):
+                started_at = hub.clock.now()
+                await dead.start(
+                    StartRequest(instance_id=name, execution_id=name, name="Wait", at=started_at),
+                    dead_host,
+                )
+            with structlog.testing.capture_logs() as logs:
+                await hub.clock.jump(60)
+            assert (await client.status("two")).status is RuntimeStatus.RUNNING
+        (line,) = [each for each in logs if "is gone" in each["event"]]
+        assert line == {
+            "event": "a host is gone; what it held is taken over",
+            "log_level": "warning",
+            "room": "engine.engine",
+            "host": "dead",
+            "host_id": dead_host,
+            "instances": 2,
+        }
+
+    asyncio.run(scenario())
+
+
 def test_stopping_does_not_wait_for_instances_in_back_off() -> None:
     class Broken(ScriptExecutor):
         async def run_episode(self, episode: Episode) -> EpisodeResult:
@@ -324,13 +355,39 @@ def test_an_activity_that_kills_its_worker_fails_alone() -> None:
             for number in range(3):
                 await client.start("Slow", str(number))
             await client.start("CallsPoison", "poison")
-            await hub.clock.jump(120)
+            with structlog.testing.capture_logs() as logs:
+                await hub.clock.jump(120)
             for number in range(3):
                 history = await hub.store.history((await client.status(str(number))).generation)
                 assert not any(isinstance(event, TaskFailed) for event in history)
                 assert (await client.status(str(number))).status is RuntimeStatus.COMPLETED
             history = await hub.store.history((await client.status("poison")).generation)
             assert any(isinstance(event, TaskFailed) for event in history)
+        told = [
+            (line["log_level"], line["deaths"]) for line in logs if line.get("activity") == "Poison"
+        ]
+        assert told == [("info", 1), *(("warning", number) for number in (2, 3, 4)), ("error", 5)]
+        assert [line["instance_id"] for line in logs if line["log_level"] == "error"] == ["poison"]
+
+    asyncio.run(scenario())
+
+
+def test_a_stop_names_the_activities_that_it_does_not_wait_for() -> None:
+    async def scenario() -> None:
+        trouble = await Trouble({"Chain": chain(1)}).begin()
+        trouble.hub.executor.held = asyncio.Event()
+        for number in range(7):
+            await trouble.client.start("Chain", f"i{number}")
+        await trouble.hub.clock.settle()
+        with structlog.testing.capture_logs() as logs:
+            stopping = asyncio.create_task(trouble.engine.stop(30))
+            await trouble.hub.clock.jump(40)
+            await stopping
+        (told,) = [line["activities"] for line in logs if "abandoned" in line["event"]]
+        names = told.removesuffix(" and 2 more").split(", ")
+        assert [name.split(" ", 1)[1] for name in names] == [
+            f"(instance i{number})" for number in range(5)
+        ]
 
     asyncio.run(scenario())
 

@@ -19,7 +19,8 @@ from soloist.functions import workers
 from soloist.functions.catalogue import Catalogue
 from soloist.functions.durable_http import DurableHttp
 from soloist.functions.executor import AppExecutor
-from soloist.functions.seats import Question, Seat
+from soloist.functions.inflight import Question
+from soloist.functions.seats import Seat
 from soloist.functions.workers import WorkerPool
 from soloist.rpc.board import Board
 from soloist.rpc.executor import RpcExecutor

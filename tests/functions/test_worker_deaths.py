@@ -14,12 +14,15 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import structlog
 
 from soloist.contracts.executor import ActivityResult, HistoryNeeded
 from soloist.core.events import OrchestratorStarted, TaskCompleted
 from soloist.errors import WorkerLost
+from soloist.functions.inflight import described
 from soloist.functions.seats import SeatLimits
 from soloist.functions.workers import WorkerPool
+from soloist.wire import RunActivity, RunEntity
 from tests.functions.hosting import (
     AT,
     AT_ONCE,
@@ -74,6 +77,32 @@ def test_a_worker_that_the_app_ends_says_its_exit_code(tmp_path: Path) -> None:
                 await pool.run_activity(activity("leave", "9"))
 
     asyncio.run(run())
+
+
+def test_the_log_names_what_a_dead_worker_was_running(tmp_path: Path) -> None:
+    async def run() -> None:
+        app = write_app(tmp_path)
+        async with pool_over(processes(app), app) as pool:
+            task = await blocked(pool, tmp_path)
+            with structlog.testing.capture_logs() as logs:
+                with pytest.raises(WorkerLost):
+                    await pool.run_activity(activity("leave", "9"))
+                with pytest.raises(WorkerLost):
+                    await task
+                await pool.run_activity(activity("double", "4"))
+        (told,) = [each for each in logs if each["event"] == "A worker is replaced"]
+        assert told["was_running"] == "block (instance instance), leave (instance instance)"
+
+    asyncio.run(run())
+
+
+def test_of_many_calls_in_a_dead_worker_the_log_names_five() -> None:
+    calls = [RunActivity(number, "A", None, f"i{number}", 0, 1) for number in range(7)]
+    five = ", ".join(f"A (instance i{number})" for number in range(5))
+    assert described(calls) == f"{five} and 2 more"
+    assert described(calls[:5]) == five
+    assert described([RunEntity(1, "Counter", "k", None, ())]) == "Counter (instance @Counter@k)"
+    assert described([]) is None
 
 
 def test_an_http_function_that_dies_is_lost_and_not_run_again(tmp_path: Path) -> None:

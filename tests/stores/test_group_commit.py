@@ -16,6 +16,7 @@ from soloist.core.status import RuntimeStatus
 from soloist.errors import HistoryCorrupt, InstanceExists, Overloaded, StoreUnavailable
 from soloist.stores import SqliteStore
 from soloist.stores.sqlite.connection import open_writer
+from soloist.stores.sqlite.place import Place
 from soloist.stores.sqlite.writer import Writer
 from tests.contract.world import LEASE_SECONDS, World, present
 
@@ -34,7 +35,7 @@ async def opened_writer(path: Path, **options: Any) -> Writer:
         connection.execute("CREATE TABLE IF NOT EXISTS notes (text TEXT UNIQUE)")
         return connection
 
-    writer = Writer(path, connect, orphaned=lambda result: None, **options)
+    writer = Writer(path, Place(path), connect, orphaned=lambda result: None, **options)
     await writer.open()
     return writer
 

@@ -209,7 +209,11 @@ class Host:
         drain_seconds: float = 0.0,
         report: Callable[[DrainProgress], None] | None = None,
     ) -> None:
-        """Let running activities end, at most ``drain_seconds``, and give everything back."""
+        """Let running activities end, at most ``drain_seconds``, and give everything back.
+
+        Raises:
+            StoreGone: the hub's file is gone; what is unfinished is in no store.
+        """
         if self.door is not None:
             self.door.drain()
         try:

@@ -65,7 +65,11 @@ class GrpcHub:
         drain_seconds: float = 0.0,
         report: Callable[[DrainProgress], None] | None = None,
     ) -> None:
-        """Let running activities end, at most ``drain_seconds``, and give everything back."""
+        """Let running activities end, at most ``drain_seconds``, and give everything back.
+
+        Raises:
+            StoreGone: the hub's file is gone; what is unfinished is in no store.
+        """
         self._drain()
         try:
             await self._engine.stop(drain_seconds, report)

@@ -11,11 +11,13 @@ from typing import Any
 import click
 
 from soloist.engine import DrainProgress
+from soloist.errors import StoreGone
 
 DEFAULT_DRAIN_SECONDS = 30.0
 SWITCH_SECONDS = 0.0001
 
 _INTERRUPTED = 130
+_STORE_GONE = 1
 
 
 def runner() -> Any:
@@ -81,6 +83,9 @@ async def close_when_told(close: Close, told: Told, drain_seconds: float) -> int
     except asyncio.CancelledError:
         click.echo("Stopped at once; what was running will be run again.", err=True)
         return _INTERRUPTED
+    except StoreGone as error:
+        click.echo(f"Stopped. What was unfinished could not be saved. {error}", err=True)
+        return _STORE_GONE
     click.echo("Stopped. Everything unfinished goes on at the next start.", err=True)
     return 0
 

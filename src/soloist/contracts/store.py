@@ -129,8 +129,8 @@ class Store(Protocol):
     ) -> LeaseGrant:
         """Lease up to ``limit`` due instances to the host, the longest due first.
 
-        Instances of hosts whose leases expired are due as after a release. Also tells of mail and
-        of the next time, which is past when more is due than ``limit``. A host that is gone is
+        Instances of hosts whose leases expired are due as after a release; the grant names those
+        hosts, but not the ones that this store entered before. Also tells of mail and of the next time, which is past when more is due than ``limit``. A host that is gone is
         granted nothing. Instances of the versions that the host ``leaves`` to others, "" for those
         of none, do not exist for it.
         """

@@ -87,17 +87,28 @@ class Hold(msgspec.Struct, frozen=True):
     due_at: datetime | None
 
 
+class TakenOver(msgspec.Struct, frozen=True):
+    """A host that is gone, and how many instances were taken from it."""
+
+    host_id: int
+    name: str
+    instances: int
+
+
 class LeaseGrant(msgspec.Struct, frozen=True, kw_only=True):
     """The answer to a host that asked for work.
 
     ``leases`` are newly granted. ``mail`` names generations which the host held already and for
     which messages came from other processes. ``next_due_at`` is when the next waiting instance
-    falls due, ``None`` when nothing waits for a time.
+    falls due, ``None`` when nothing waits for a time. ``taken_over`` names the hosts from which
+    instances were taken on the way, due or not, and those that were forgotten; one that held very
+    many is named by more than one grant.
     """
 
     leases: tuple[Lease, ...] = ()
     mail: tuple[int, ...] = ()
     next_due_at: datetime | None = None
+    taken_over: tuple[TakenOver, ...] = ()
 
 
 class StartReceipt(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ the guilty one soon dies alone and the innocent ones complete.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Protocol
@@ -78,14 +79,19 @@ class ActivityPool:
         self._suspects: asyncio.Queue[_Job] = asyncio.Queue()
         self._runners: list[asyncio.Task[None]] = []
         self._examiner: asyncio.Task[None] | None = None
-        self._running = 0
+        self._running: dict[int, _Job] = {}
         self._is_draining = False
         self._on_idle: Callable[[], None] = lambda: None
 
     @property
     def running(self) -> int:
         """How many activities run now."""
-        return self._running
+        return len(self._running)
+
+    def running_names(self) -> list[str]:
+        """Name what runs now, with the instances, the longest running first."""
+        calls = [job.call for job in self._running.values()]
+        return [f"{call.name} (instance {call.instance_id})" for call in calls]
 
     @property
     def waiting(self) -> int:
@@ -96,7 +102,7 @@ class ActivityPool:
         """Put an activity in line."""
         self._jobs.put_nowait(_Job(caller, call))
         if len(self._runners) < self._concurrency and len(self._runners) < (
-            self._running + self._jobs.qsize()
+            len(self._running) + self._jobs.qsize()
         ):
             self._runners.append(asyncio.create_task(self._run_jobs(self._jobs)))
 
@@ -123,12 +129,12 @@ class ActivityPool:
                 await self._clock.sleep(self._suspect_pause_seconds * job.losses)
                 if self._is_draining:
                     continue
-            self._running += 1
+            self._running[id(job)] = job
             try:
                 await self._run(job)
             finally:
-                self._running -= 1
-                if self._is_draining and self._running == 0:
+                del self._running[id(job)]
+                if self._is_draining and not self._running:
                     self._on_idle()
 
     async def _run(self, job: _Job) -> None:
@@ -155,7 +161,21 @@ class ActivityPool:
 
     def _after_loss(self, job: _Job, error: WorkerLost) -> ActivityResult | None:
         job.losses += 1
-        if job.losses < self._max_worker_losses:
+        is_given_up = job.losses >= self._max_worker_losses
+        # Most that saw one process die were only near; a suspect is worth a warning.
+        level = logging.INFO if job.losses < _LOSSES_OF_A_SUSPECT else logging.WARNING
+        _log.log(
+            logging.ERROR if is_given_up else level,
+            "an activity fails: its worker died each time"
+            if is_given_up
+            else "an activity is tried again: its worker died",
+            activity=job.call.name,
+            instance_id=job.call.instance_id,
+            task_id=job.call.task_id,
+            deaths=job.losses,
+            fails_at=self._max_worker_losses,
+        )
+        if not is_given_up:
             self._run_again(job)
             return None
         text = f"The worker process was lost {job.losses} times while it ran. {error}"

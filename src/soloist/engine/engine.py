@@ -30,7 +30,7 @@ from soloist.engine.outage import Outage
 from soloist.engine.session import Session
 from soloist.engine.settings import EngineSettings
 from soloist.engine.timers import TimerSession
-from soloist.errors import HistoryCorrupt, Overloaded, StoreUnavailable
+from soloist.errors import HistoryCorrupt, Overloaded, StoreGone, StoreUnavailable
 from soloist.telemetry import logger
 
 _log = logger(__name__)
@@ -38,6 +38,7 @@ _MAX_RETRY_SECONDS = 60.0
 _MIN_PAUSE_SECONDS = 0.001
 _REPORT_SECONDS = 1.0
 _MAX_LEFT_VERSIONS = 100
+_MOST_NAMED = 5
 
 
 class DrainProgress(msgspec.Struct, frozen=True):
@@ -165,6 +166,9 @@ class Engine:
 
         What is not finished then is run again by the next host. ``report`` is called about once a
         second while there is something to wait for.
+
+        Raises:
+            StoreGone: the hub's file is gone; no host goes on with what is unfinished.
         """
         if self._is_draining:
             return
@@ -185,17 +189,31 @@ class Engine:
                 session.release()
             await self._settle_sessions(time_is_up)
         finally:
+            self._tell_abandoned()
             alarm.cancel()
             await self._cancel([*self._loops, *self._returns, *self._tasks])
             await self._activities.close()
             await self._http_calls.close()
             await self._leave()
 
+    def _tell_abandoned(self) -> None:
+        """Say which activities the stop does not wait for."""
+        names = [*self._activities.running_names(), *self._http_calls.running_names()]
+        if names:
+            more = len(names) - _MOST_NAMED
+            _log.warning(
+                "activities are abandoned by the stop; their instances run them again",
+                activities=", ".join(names[:_MOST_NAMED])
+                + (f" and {more} more" if more > 0 else ""),
+            )
+
     async def _leave(self) -> None:
         if self._host_id is not None:
             host_id, self._host_id = self._host_id, None
             try:
                 await self._store.leave(host_id)
+            except StoreGone:
+                raise
             except (StoreUnavailable, Overloaded) as error:
                 _log.warning("leases left to expire", reason=str(error))
 
@@ -502,6 +520,13 @@ class Engine:
         assert host_id is not None, "the loops run only while the host has joined"
         grant = await self._store.lease(host_id, limit, self._left_versions)
         self._outage.over()
+        for gone in grant.taken_over:
+            _log.warning(
+                "a host is gone; what it held is taken over",
+                host=gone.name,
+                host_id=gone.host_id,
+                instances=gone.instances,
+            )
         for lease in grant.leases:
             self.granted(lease)
         for generation in grant.mail:

@@ -19,6 +19,7 @@ import msgspec
 
 from soloist.errors import AppError, AppLoadFailed, WorkerAbsent, WorkerLost
 from soloist.functions.clientdesk import ClientDesk
+from soloist.functions.inflight import Question, described
 from soloist.functions.links import Link, OpenLink
 from soloist.telemetry import logger
 from soloist.wire import (
@@ -36,12 +37,6 @@ from soloist.wire import (
     Loaded,
     LoadFailed,
     Rebind,
-    RunActivity,
-    RunEntity,
-    RunEpisode,
-    RunHandle,
-    RunHttp,
-    RunTimer,
     SlowTurn,
     TimerDone,
     WorkerMessage,
@@ -59,7 +54,6 @@ Answer = (
     | HttpDone
     | HttpFailed
 )
-Question = RunEpisode | RunActivity | RunEntity | RunHandle | RunTimer | RunHttp
 
 _STOPPING = "The host is stopping."
 _LOOPING_DEATHS = 3
@@ -95,6 +89,8 @@ class Seat:
     ) -> None:
         self.index = index
         self.answers: dict[int, asyncio.Future[Answer]] = {}
+        self._questions: dict[int, Question] = {}
+        self._died_with: str | None = None
         self._open_link = open_link
         self._load = load
         self._desk = desk
@@ -161,6 +157,7 @@ class Seat:
             raise WorkerAbsent(_STOPPING if self._is_closed else "The worker has just been lost.")
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self.answers[question.call] = future
+        self._questions[question.call] = question
         self._link.send(question)
         return future
 
@@ -210,7 +207,9 @@ class Seat:
             elif kind is SlowTurn:
                 self._on_slow_turn(message)  # type: ignore[arg-type]  # it is one
             else:
-                future = answers.pop(message.call, None)  # type: ignore[union-attr]  # has one
+                call = message.call  # type: ignore[union-attr]  # has one
+                future = answers.pop(call, None)
+                self._questions.pop(call, None)
                 if future is not None and not future.done():
                     future.set_result(message)  # type: ignore[arg-type]  # only answers remain
 
@@ -219,6 +218,7 @@ class Seat:
         future = None
         if isinstance(message, Question):
             future = self.answers.pop(message.call, None)
+            self._questions.pop(message.call, None)
         if future is not None and not future.done():
             future.set_exception(AppError(f"The call cannot be sent to the worker: {error}"))
         else:
@@ -228,6 +228,7 @@ class Seat:
         """Fail every call in flight and have the worker replaced."""
         self._is_up.clear()
         self._link = None
+        self._died_with = described(self._questions.values())
         text = f"Worker {self.index} {reason} while it worked."
         self._fail_all(text)
         if self._loading is not None and not self._loading.done():
@@ -293,6 +294,7 @@ class Seat:
                 "Workers keep dying" if is_looping else "A worker is replaced",
                 worker=self.index,
                 why=why,
+                was_running=self._died_with,
                 deaths_in_a_row=deaths,
                 next_in_seconds=pause,
                 exception=traceback or None,
@@ -303,6 +305,7 @@ class Seat:
                 await self._seat_worker()
             except AppLoadFailed as error:
                 why, traceback = str(error), error.traceback
+                self._died_with = None
                 deaths += 1
             else:
                 _log.info("The worker is back", worker=self.index, pid=self.pid)
@@ -338,6 +341,7 @@ class Seat:
 
     def _fail_all(self, text: str) -> None:
         answers, self.answers = self.answers, {}
+        self._questions.clear()
         for future in answers.values():
             if not future.done():
                 future.set_exception(WorkerLost(text))

@@ -151,8 +151,7 @@ class MemoryStore:
 
     async def leave(self, host_id: int) -> None:
         """Give back every lease of the host."""
-        if self._hub.hosts.pop(host_id, None) is not None:
-            self._take_from(host_id)
+        self._hub.take_over(host_id, self._clock.now())
 
     async def hosts(self) -> tuple[HostRecord, ...]:
         """Return every host of the hub."""
@@ -267,14 +266,18 @@ class MemoryStore:
         if not self._is_live(host_id):
             return LeaseGrant()
         now = self._clock.now()
-        for other in [each for each in self._hub.hosts if not self._is_live(each)]:
-            del self._hub.hosts[other]
-            self._take_from(other)
+        gone = [each for each in self._hub.hosts if not self._is_live(each)]
+        taken_over = tuple(filter(None, (self._hub.take_over(each, now) for each in gone)))
         mail = self._mail_for(host_id)
         waiting = [each for each in self._waiting(leaves) if each[0] <= now]
         waiting.sort(key=lambda each: (each[0], each[1].record.generation))
         leases = tuple(instance.lease_to(host_id) for _, instance in waiting[:limit])
-        return LeaseGrant(leases=leases, mail=mail, next_due_at=self._next_due_at(leaves))
+        return LeaseGrant(
+            leases=leases,
+            mail=mail,
+            next_due_at=self._next_due_at(leaves),
+            taken_over=taken_over,
+        )
 
     async def release(self, generation: int, epoch: int, retry_at: datetime | None = None) -> None:
         """Give a lease back."""
@@ -489,11 +492,6 @@ class MemoryStore:
     def _is_live(self, host_id: int | None) -> TypeGuard[int]:
         record = None if host_id is None else self._hub.hosts.get(host_id)
         return record is not None and record.renewed_at + self._lease_span > self._clock.now()
-
-    def _take_from(self, host_id: int) -> None:
-        for instance in self._hub.instances.values():
-            if instance.owner == host_id:
-                instance.give_back(self._clock.now())
 
     def _waiting(self, leaves: frozenset[str] = frozenset()) -> Iterator[tuple[datetime, Instance]]:
         for instance in self._hub.instances.values():

@@ -20,6 +20,7 @@ from soloist.core.instances import (
     InstanceRecord,
     Lease,
     StartRequest,
+    TakenOver,
 )
 from soloist.core.status import RuntimeStatus
 
@@ -122,6 +123,16 @@ class Hub:
         """Forget an instance with all that belongs to it."""
         del self.instances[instance.record.instance_id]
         del self.by_generation[instance.record.generation]
+
+    def take_over(self, host_id: int, now: datetime) -> TakenOver | None:
+        """Take everything from a host and forget it; ``None`` when there is none."""
+        record = self.hosts.pop(host_id, None)
+        if record is None:
+            return None
+        held = [each for each in self.instances.values() if each.owner == host_id]
+        for instance in held:
+            instance.give_back(now)
+        return TakenOver(host_id, record.name, len(held))
 
 
 class MemoryState:

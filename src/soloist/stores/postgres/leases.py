@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from soloist.core.instances import HostRecord, InstanceRecord, Lease, LeaseGrant
+from soloist.core.instances import HostRecord, InstanceRecord, Lease, LeaseGrant, TakenOver
 from soloist.stores.postgres.arrays import Texts
 from soloist.stores.postgres.connection import Connection
 from soloist.stores.postgres.payloads import record_in
@@ -76,7 +76,7 @@ class Leases:
             f" AND expires_at > {time}"
         )
         self._gone = (
-            "SELECT host_id FROM soloist.hosts WHERE hub_id = %(hub_id)s"
+            "SELECT host_id, name FROM soloist.hosts WHERE hub_id = %(hub_id)s"
             f" AND expires_at <= {time} ORDER BY host_id LIMIT {MAX_HOSTS_TAKEN_OVER}"
         )
         self._take = (
@@ -106,8 +106,13 @@ class Leases:
         if await live.fetchone() is None:
             return LeaseGrant()
         room = MAX_TAKEOVERS
-        for (other,) in await gone.fetchall():
-            room -= await self._take_over(connection, other, room)
+        taken_over = []
+        for other, name in await gone.fetchall():
+            held = await self._take_over(connection, other, room)
+            if held is None:
+                continue
+            taken_over.append(TakenOver(other, name, held))
+            room -= held
             if room <= 0:
                 break
         mail = await connection.execute(_MAIL, values)
@@ -121,6 +126,7 @@ class Leases:
             leases=leases,
             mail=tuple(sorted(row[0] for row in await mail.fetchall())),
             next_due_at=_time_in(await due.fetchone()),
+            taken_over=tuple(taken_over),
         )
 
     async def _stay(self, connection: Connection, host_id: int) -> None:
@@ -155,16 +161,16 @@ class Leases:
             for each in generations
         )
 
-    async def _take_over(self, connection: Connection, host_id: int, room: int) -> int:
+    async def _take_over(self, connection: Connection, host_id: int, room: int) -> int | None:
         """Take at most ``room`` instances from a host whose lease expired, and forget it with the
-        last one; return how many."""
+        last one; return how many, ``None`` when it was left alone."""
         gone = await connection.execute(
             f"SELECT 1 FROM soloist.hosts WHERE host_id = %s AND expires_at <= {self._time}"
             " FOR UPDATE SKIP LOCKED",
             (host_id,),
         )
         if await gone.fetchone() is None:
-            return 0  # somebody else is about it, or it is alive again
+            return None  # somebody else is about it, or it is alive again
         held = await connection.execute(f"{_HELD} SKIP LOCKED", (host_id, room))
         generations = [row[0] for row in await held.fetchall()]
         if generations:

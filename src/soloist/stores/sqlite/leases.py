@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from datetime import datetime
 
-from soloist.core.instances import HostRecord, InstanceRecord, Lease, LeaseGrant
+from soloist.core.instances import HostRecord, InstanceRecord, Lease, LeaseGrant, TakenOver
 from soloist.stores.rows import EPOCH, RECORD, host_of, record_of
 from soloist.stores.sqlite.reads import messages_after
 from soloist.stores.times import from_micros
@@ -62,7 +62,7 @@ def lease(
     """Lease due instances; return the grant and the id of the last message it accounts for."""
     if live(connection, hub_id, now, host_id) is None:
         return LeaseGrant(), mail_after
-    _take_over(connection, hub_id, now)
+    taken_over = _take_over(connection, hub_id, now)
     mail = connection.execute(_MAIL, (mail_after, host_id)).fetchall()
     due, versions = _fitting(_DUE, leaves)
     rows = connection.execute(due, (hub_id, now, *versions, limit)).fetchall()
@@ -70,6 +70,7 @@ def lease(
         leases=tuple(lease_one(connection, record_of(row), row[EPOCH], host_id) for row in rows),
         mail=tuple(row[0] for row in mail),
         next_due_at=_next_due_at(connection, hub_id, leaves),
+        taken_over=taken_over,
     )
     return grant, last_message_id(connection)
 
@@ -113,19 +114,22 @@ def join(
     app_version: str | None,
     process_id: int,
     machine: str,
-) -> int:
-    """Enter a host; every earlier one is gone, for the caller holds the host lock."""
-    for (host_id,) in connection.execute(
-        "SELECT host_id FROM hosts WHERE hub_id = ?", (hub_id,)
-    ).fetchall():
-        leave(connection, now, host_id)
+) -> tuple[int, tuple[TakenOver, ...]]:
+    """Enter a host and return its id. Every earlier one is gone, for the caller holds the host
+    lock; return these as well."""
+    gone = tuple(
+        TakenOver(host_id, gone_name, leave(connection, now, host_id))
+        for host_id, gone_name in connection.execute(
+            "SELECT host_id, name FROM hosts WHERE hub_id = ? ORDER BY host_id", (hub_id,)
+        ).fetchall()
+    )
     host = connection.execute(
         "INSERT INTO hosts (hub_id, name, address, version, app_version, process_id, machine,"
         " joined_at, renewed_at, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (hub_id, name, address, version, app_version, process_id, machine, now, now, expires_at),
     )
     assert host.lastrowid is not None, "an insert has a row id"
-    return host.lastrowid
+    return host.lastrowid, gone
 
 
 def renew(
@@ -145,10 +149,11 @@ def renew(
     return changed > 0
 
 
-def leave(connection: sqlite3.Connection, now: int, host_id: int) -> None:
-    """Take everything from a host and forget it."""
-    connection.execute(_TAKE_ALL, (now, _AT_ANY_TIME, host_id))
+def leave(connection: sqlite3.Connection, now: int, host_id: int) -> int:
+    """Take everything from a host and forget it; return how many instances it held."""
+    held = connection.execute(_TAKE_ALL, (now, _AT_ANY_TIME, host_id)).rowcount
     connection.execute("DELETE FROM hosts WHERE host_id = ?", (host_id,))
+    return held
 
 
 def hosts(connection: sqlite3.Connection, hub_id: int, now: int) -> tuple[HostRecord, ...]:
@@ -187,13 +192,18 @@ def _next_due_at(
     return None if row is None else from_micros(row[0])
 
 
-def _take_over(connection: sqlite3.Connection, hub_id: int, now: int) -> None:
+def _take_over(connection: sqlite3.Connection, hub_id: int, now: int) -> tuple[TakenOver, ...]:
     """Take instances from hosts whose leases expired; the last one taken, the host is forgotten."""
     room = MAX_TAKEOVERS
-    for (host_id,) in connection.execute(
-        "SELECT host_id FROM hosts WHERE hub_id = ? AND expires_at <= ?", (hub_id, now)
+    found = []
+    for host_id, name in connection.execute(
+        "SELECT host_id, name FROM hosts WHERE hub_id = ? AND expires_at <= ? ORDER BY host_id",
+        (hub_id, now),
     ).fetchall():
-        room -= connection.execute(_TAKE_SOME, (now, _AT_ANY_TIME, host_id, room)).rowcount
+        taken = connection.execute(_TAKE_SOME, (now, _AT_ANY_TIME, host_id, room)).rowcount
+        found.append(TakenOver(host_id, name, taken))
+        room -= taken
         if room == 0:
-            return
+            break
         connection.execute("DELETE FROM hosts WHERE host_id = ?", (host_id,))
+    return tuple(found)

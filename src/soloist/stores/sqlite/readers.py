@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from soloist.errors import StoreUnavailable
 from soloist.stores.sqlite.connection import open_reader, unavailable
+from soloist.stores.sqlite.place import Place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,8 +31,9 @@ T = TypeVar("T")
 class Readers:
     """Runs reads on their own threads."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, place: Place) -> None:
         self._path = path
+        self._place = place
         self._threads: ThreadPoolExecutor | None = None
         self._free: SimpleQueue[sqlite3.Connection] = SimpleQueue()
         self._here: sqlite3.Connection | None = None
@@ -63,9 +65,11 @@ class Readers:
 
         Raises:
             StoreUnavailable: the store is not open, or the database does not answer.
+            StoreGone: its file is known to be gone.
         """
         if self._here is None:
             raise StoreUnavailable(f"The task hub file {self._path} is not open.")
+        self._place.check_told()
         try:
             return work(self._here)
         except sqlite3.Error as error:
@@ -76,9 +80,11 @@ class Readers:
 
         Raises:
             StoreUnavailable: the store is not open, or the database does not answer.
+            StoreGone: its file is known to be gone.
         """
         if self._threads is None:
             raise StoreUnavailable(f"The task hub file {self._path} is not open.")
+        self._place.check_told()
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._read, work)
 
     def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:

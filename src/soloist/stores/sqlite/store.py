@@ -17,6 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+import msgspec
+
 from soloist.contracts.clock import Clock
 from soloist.core.events import HistoryEvent, InboxEvent
 from soloist.core.instances import (
@@ -35,6 +37,7 @@ from soloist.core.instances import (
     LeaseGrant,
     StartReceipt,
     StartRequest,
+    TakenOver,
 )
 from soloist.core.outcomes import Outcome
 from soloist.core.status import RuntimeStatus
@@ -44,6 +47,7 @@ from soloist.stores.rows import micros_or_none
 from soloist.stores.sqlite import commits, inboxes, keys, leases, reads, rewinds, starts
 from soloist.stores.sqlite.connection import hub_id_of, hubs_in, open_writer
 from soloist.stores.sqlite.lock import HostLock
+from soloist.stores.sqlite.place import Place
 from soloist.stores.sqlite.readers import Readers
 from soloist.stores.sqlite.writer import MAX_WAITING_OPERATIONS, Work, Writer
 from soloist.stores.times import MICROSECONDS_PER_SECOND, from_micros, to_micros
@@ -69,11 +73,13 @@ class SqliteStore:
         self._lease_micros = round(lease_seconds * MICROSECONDS_PER_SECOND)
         self._max_waiting_operations = max_waiting_operations
         self._writer: Writer | None = None
-        self._readers = Readers(path)
+        self._place = Place(path)
+        self._readers = Readers(path, self._place)
         self._lock: HostLock | None = None
         self._host_id: int | None = None
         self._hub_id = 0
         self._mail_after = 0
+        self._taken_over: tuple[TakenOver, ...] = ()
 
     @property
     def clock(self) -> Clock:
@@ -95,6 +101,7 @@ class SqliteStore:
             return
         writer = Writer(
             self.path,
+            self._place,
             partial(open_writer, self.path, self._now()),
             self._take_back,
             self._max_waiting_operations,
@@ -105,6 +112,7 @@ class SqliteStore:
                 partial(_enter_hub, task_hub=self._task_hub, now=self._now())
             )
             self._readers.open()
+            self._place.check()  # the readers have opened the same file
         except BaseException:
             await self._readers.close()
             await writer.close()
@@ -144,12 +152,14 @@ class SqliteStore:
             machine=socket.gethostname(),
         )
         try:
-            self._host_id = await writer.submit(work)
+            host_id, gone = await writer.submit(work)
         except BaseException:
             if not was_held:
                 lock.give_back()
             raise
-        return self._host_id
+        self._taken_over += tuple(each for each in gone if each.host_id != self._host_id)
+        self._host_id = host_id
+        return host_id
 
     async def renew(self, host_id: int, lacks: Lacks | None = None) -> bool:
         """Prolong all leases of the host, and keep what it lacks."""
@@ -226,6 +236,9 @@ class SqliteStore:
             )
         )
         self._mail_after = max(self._mail_after, accounted)
+        if self._taken_over:  # when this host joined, and there was no grant to tell of it
+            taken_over, self._taken_over = self._taken_over + grant.taken_over, ()
+            grant = msgspec.structs.replace(grant, taken_over=taken_over)
         return grant
 
     async def release(self, generation: int, epoch: int, retry_at: datetime | None = None) -> None:
@@ -305,7 +318,8 @@ class SqliteStore:
         )
 
     async def durability(self) -> Durability:
-        """A commit is synced before it is acknowledged."""
+        """A commit is synced before it is acknowledged, in a file that is still there."""
+        self._place.check()
         return Durability(
             True, False, "A commit is on this machine's disk; the hub has no other copy."
         )

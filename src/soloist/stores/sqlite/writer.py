@@ -5,7 +5,8 @@ into the next one. Nobody hears of a result before the commit that holds it. An 
 refuses (a domain error) before it has written anything leaves its neighbours as they are; anything
 else that goes wrong, such as a damaged row found half-way or a commit that the disk refuses, rolls
 the group back, and its operations are run again, one a transaction. Nobody hears of a failure
-before what the failed commit left in the log is written over.
+before what the failed commit left in the log is written over. Nothing is acknowledged once the
+file is gone from its path.
 
 Statements run on the event loop, and only what waits for the disk or for another process (BEGIN
 when the file is busy, COMMIT) runs on the writer's thread; never both at once. A statement takes
@@ -27,9 +28,10 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
-from soloist.errors import Overloaded, SoloistError, StoreUnavailable
+from soloist.errors import Overloaded, SoloistError, StoreGone, StoreUnavailable
 from soloist.failpoints import reach
 from soloist.stores.sqlite.connection import begin, begin_patiently, unavailable
+from soloist.stores.sqlite.place import Place
 
 MAX_WAITING_OPERATIONS = 10_000
 MAX_GROUP_OPERATIONS = 500
@@ -61,12 +63,14 @@ class Writer:
     def __init__(
         self,
         path: Path,
+        place: Place,
         connect: Callable[[], sqlite3.Connection],
         orphaned: Callable[[Any], None],
         max_waiting: int = MAX_WAITING_OPERATIONS,
     ) -> None:
         self.transactions = 0
         self._path = path
+        self._place = place
         self._connect = connect
         self._orphaned = orphaned
         self._max_waiting = max_waiting
@@ -147,8 +151,9 @@ class Writer:
         connection = self._connected()
         reach("commit.before")
         try:
+            self._place.check()
             is_begun = begin(connection)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, StoreUnavailable) as error:
             self._settle(group, self._told(error))
             return
         if is_begun:
@@ -189,7 +194,7 @@ class Writer:
             if error is None:
                 self.transactions += 1
                 reach("commit.durable")
-                self._settle(group, None)
+                self._settle(group, self._lost())
             else:
                 self._undo(group, error)
 
@@ -211,6 +216,16 @@ class Writer:
             _tell(operation, error or operation.error, self._orphaned)
         self._loop.call_soon(self._turn)
 
+    def _lost(self) -> StoreUnavailable | None:
+        """Return why what was committed is lost all the same."""
+        try:
+            self._place.check()
+        except StoreGone as error:
+            return error
+        except StoreUnavailable:
+            return None  # it is committed, wherever that is
+        return None
+
     def _told(self, error: BaseException) -> BaseException:
         if not isinstance(error, sqlite3.Error):
             return error
@@ -224,6 +239,7 @@ class Writer:
 
     def _connect_here(self) -> None:
         self._connection = self._connect()
+        self._place.note()
 
     def _serve(self) -> None:
         """The thread: do what waits, and report to the loop."""
