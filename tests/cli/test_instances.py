@@ -66,6 +66,24 @@ def test_a_failed_instance_is_rewound_and_no_other(filled: Terminal) -> None:
     assert (refused.exit_code, '"Failed" state' in refused.stderr) == (1, True)
 
 
+@pytest.mark.parametrize(
+    ("payload", "reason"),
+    [
+        (r'"\ud800"', "it holds a lone surrogate"),
+        ("[NaN]", "it holds NaN"),
+        ("{", "is not JSON"),
+        ("", "An empty text is not JSON"),
+        ("[" * 300 + "]" * 300, "it nests deeper than 200"),
+    ],
+)
+def test_an_input_that_is_no_json_is_refused_with_the_reason(
+    terminal: Terminal, payload: str, reason: str
+) -> None:
+    result = terminal.type("instances", "start", "Job", "--id", "one", "--input", payload)
+    assert (result.exit_code, reason in result.stderr) == (2, True), result.stderr
+    assert terminal.ids() == set()
+
+
 def test_a_start_in_a_hub_that_no_host_runs_says_so(terminal: Terminal) -> None:
     async def join(store: MemoryStore, _client: Client) -> None:
         await store.join("host")
