@@ -63,7 +63,20 @@ def test_sub_orchestrations_end_with_their_parent_unless_told_otherwise(
 def test_a_failed_instance_is_rewound_and_no_other(filled: Terminal) -> None:
     assert filled.type("instances", "rewind", "failed").exit_code == 0
     refused = filled.type("instances", "rewind", "done")
-    assert (refused.exit_code, '"Failed" state' in refused.stderr) == (1, True)
+    assert (refused.exit_code, refused.stderr) == (
+        1,
+        "Error: Instance 'done' has the status Completed, but only instances in the \"Failed\""
+        " state can be rewound.\n",
+    )
+
+
+def test_a_start_on_a_taken_id_names_it_and_says_what_to_do(filled: Terminal) -> None:
+    refused = filled.type("instances", "start", "Job", "--id", "live")
+    assert (refused.exit_code, refused.stderr) == (
+        1,
+        "Error: An instance with ID 'live' and the status Pending already exists."
+        " Terminate it first, or start with --if-exists replace.\n",
+    )
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from soloist.contracts.clock import SystemClock
+from soloist.core.ids import hub_name_objection
 from soloist.core.status import RuntimeStatus
 from soloist.errors import InvalidRequest
 from soloist.webapi.json_text import body_text
@@ -74,6 +75,23 @@ def checked_json(payload: str | None) -> str | None:
     if text is None:
         raise click.BadParameter("An empty text is not JSON. Leave the option away instead.")
     return text
+
+
+def hub_name(_context: click.Context, _parameter: click.Parameter, name: str | None) -> str | None:
+    """Read the name of a task hub that may have to be made: a callback of options."""
+    objection = None if name is None else hub_name_objection(name)
+    if objection is not None:
+        raise click.BadParameter(f"The hub's name {objection}.")
+    return name
+
+
+def known_hub_name(
+    _context: click.Context, _parameter: click.Parameter, name: str | None
+) -> str | None:
+    """Read the name of a task hub that must be there: a callback of options."""
+    if name == "":
+        raise click.BadParameter("The hub's name is empty. Leave the option away instead.")
+    return name
 
 
 def moment(
