@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from soloist.core.ids import is_entity_id
+from soloist.core.status import RuntimeStatus
 from soloist.errors import InstanceExists, InstanceNotFailed, InstanceNotFound, SoloistError
 
 
@@ -10,9 +11,10 @@ def told(error: SoloistError) -> str:
     """Return an error's text, with the instance that it is about and what to do."""
     match error:
         case InstanceExists(instance_id=instance_id, status=status):
+            removal = "Purge" if RuntimeStatus(status).is_terminal else "Terminate"
             return (
                 f"An instance with ID '{instance_id}' and the status {status} already exists."
-                " Terminate it first, or start with --if-exists replace."
+                f" {removal} it first, or start with --if-exists replace."
             )
         case InstanceNotFailed(instance_id=instance_id, status=status):
             return (
