@@ -79,7 +79,7 @@ def check_postgres(url: str) -> None:
     if is_ambiguous:
         raise SettingsError(
             "The store's URL can be read in more than one way. In the user's name and the"
-            " password write @ as %40, / as %2F, ? as %3F and # as %23."
+            " password write @ as %40, / as %2F, ? as %3F and # as %23. A port is a number."
         )
     parameters = parse_qs(query)
     ports = [match["port"] if match else "?" for match in map(_PORTS.fullmatch, hosts.split(","))]
@@ -97,7 +97,7 @@ def check_postgres(url: str) -> None:
 
 def _is_port(text: str | None) -> bool:
     """Whether a port is one, or left to the default."""
-    return not text or (text.isdecimal() and 1 <= int(text) <= _MAX_PORT)
+    return not text or (text.isascii() and text.isdecimal() and 1 <= int(text) <= _MAX_PORT)
 
 
 def shown_url(url: str) -> str:
