@@ -5,7 +5,6 @@ two callers at once may both be told "started". Soloist decides in one step, so 
 no race: the second caller's ``start_new`` is refused, and the refusal becomes a 409.
 """
 
-import json
 from datetime import timedelta
 
 import azure.durable_functions as df
@@ -34,7 +33,10 @@ async def start_singleton(
         return func.HttpResponse(
             f"An instance with ID '{instance_id}' already exists.", status_code=409
         )
-    job_input = json.loads(req.get_body() or "null")
+    try:
+        job_input = req.get_json() if req.get_body() else None
+    except ValueError as error:
+        return func.HttpResponse(f"The body is not JSON: {error}.", status_code=400)
     await client.start_new(function_name, instance_id, job_input)
     return client.create_check_status_response(req, instance_id)
 

@@ -26,7 +26,7 @@ def test_a_signal_is_recorded_with_its_input_and_its_time(terminal: Terminal) ->
         "entities", "signal", "Counter", "a@b", "add",
         "--input", '{"n": 5}', "--at", "2999-01-31T12:00:00+01:00",
     )  # fmt: skip
-    assert result.output == "Operation 'add' is recorded for '@counter@a@b'.\n"
+    assert result.output == "Operation 'add' is recorded for entity '@counter@a@b'.\n"
     (event,) = terminal.inbox("@counter@a@b")
     assert isinstance(event, EntityRequested)
     assert (event.operation, event.input) == ("add", '{"n": 5}')
@@ -40,6 +40,7 @@ def test_a_signal_is_recorded_with_its_input_and_its_time(terminal: Terminal) ->
         (("counter", "a", "add", "--at", "soon"), 2, "is no time"),
         (("counter", "a/b", "add"), 1, "'/'"),
         (("", "a", "add"), 1, "name"),
+        (("counter", "a", ""), 1, "An operation's name has 1 to 200 characters"),
     ],
 )
 def test_a_signal_that_is_malformed_is_refused(
@@ -85,4 +86,4 @@ def test_a_deleted_entity_is_gone(counting: Terminal) -> None:
     for verb in ("show", "delete"):
         missing = counting.type("entities", verb, "counter", "a")
         assert missing.exit_code == 1
-        assert missing.stderr == "Error: No instance with ID '@counter@a' found.\n"
+        assert missing.stderr == "Error: No entity '@counter@a' found.\n"

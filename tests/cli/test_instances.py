@@ -63,7 +63,38 @@ def test_sub_orchestrations_end_with_their_parent_unless_told_otherwise(
 def test_a_failed_instance_is_rewound_and_no_other(filled: Terminal) -> None:
     assert filled.type("instances", "rewind", "failed").exit_code == 0
     refused = filled.type("instances", "rewind", "done")
-    assert (refused.exit_code, '"Failed" state' in refused.stderr) == (1, True)
+    assert (refused.exit_code, refused.stderr) == (
+        1,
+        "Error: Instance 'done' has the status Completed, but only instances in the \"Failed\""
+        " state can be rewound.\n",
+    )
+
+
+def test_a_start_on_a_taken_id_names_it_and_says_what_to_do(filled: Terminal) -> None:
+    refused = filled.type("instances", "start", "Job", "--id", "live")
+    assert (refused.exit_code, refused.stderr) == (
+        1,
+        "Error: An instance with ID 'live' and the status Pending already exists."
+        " Terminate it first, or start with --if-exists replace.\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason"),
+    [
+        (r'"\ud800"', "it holds a lone surrogate"),
+        ("[NaN]", "it holds NaN"),
+        ("{", "is not JSON"),
+        ("", "An empty text is not JSON"),
+        ("[" * 300 + "]" * 300, "it nests deeper than 200"),
+    ],
+)
+def test_an_input_that_is_no_json_is_refused_with_the_reason(
+    terminal: Terminal, payload: str, reason: str
+) -> None:
+    result = terminal.type("instances", "start", "Job", "--id", "one", "--input", payload)
+    assert (result.exit_code, reason in result.stderr) == (2, True), result.stderr
+    assert terminal.ids() == set()
 
 
 def test_a_start_in_a_hub_that_no_host_runs_says_so(terminal: Terminal) -> None:

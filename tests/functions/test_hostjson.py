@@ -118,10 +118,25 @@ def test_without_a_hub_name_the_site_gives_it(site: str, hub: str) -> None:
     assert found.hub_name_source == (None if hub == "TestHubName" else named)
 
 
-@pytest.mark.parametrize("name", ["ab", "1abc", "my-hub", "x" * 46, "hub\n", ""])
-def test_a_malformed_hub_name_is_refused(name: str) -> None:
-    with pytest.raises(SettingsError, match="3 to 45 letters and digits"):
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("", "is empty"),
+        (" ", "is empty"),
+        ("a/b", "contains '/'"),
+        ("hub\n", r"the control character U\+000A"),
+        ("\ud800", r"the lone surrogate U\+D800"),
+        ("x" * 101, "has 101 characters, and at most 100 are allowed"),
+    ],
+)
+def test_a_malformed_hub_name_is_refused(name: str, why: str) -> None:
+    with pytest.raises(SettingsError, match=why):
         parse_host_json(durable(hubName=name), {})
+
+
+@pytest.mark.parametrize("name", ["ab", "1abc", "my-hub", "x" * 100])
+def test_a_hub_name_need_not_be_one_of_azure_storage(name: str) -> None:
+    assert parse_host_json(durable(hubName=name), {}).hub_name == name
 
 
 @pytest.mark.parametrize(

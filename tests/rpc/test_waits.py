@@ -108,6 +108,10 @@ def test_an_activity_that_no_worker_knows_is_named_until_one_comes(
             "functions": [{"kind": "activity", "name": "charge"}],
             "more": 0,
         }
+        said = next(line for line in hub.text.splitlines() if "function=charge" in line)
+        assert "start one that does, or terminate the instance" in said
+        assert f"instance_id={name}" in said
+        assert "kind=activity" in said
         assert "no worker knows activity 'charge'" in typed(hub, "hosts")
         with worker(hub.address, activities=(charge,), prepare=only_known):
             assert outcome(client, name).get_output() == 7

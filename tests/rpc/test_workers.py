@@ -157,6 +157,7 @@ def test_an_orchestration_that_nobody_can_run_waits_and_the_log_says_so(hub: Hub
     name = client.schedule_new_orchestration(calls_one)
     until(lambda: "no connected worker knows its function" in hub.text)
     assert "function=calls_one" in hub.text
+    assert "kind=orchestrator" in hub.text
     state = client.get_orchestration_state(name)
     assert state is not None and state.runtime_status is OrchestrationStatus.PENDING
     with worker(hub.address, orchestrators=(calls_one,), activities=(one,)):

@@ -56,6 +56,9 @@ def test_a_plain_name_is_a_file() -> None:
         f"mysql://me:{SECRET}@db/x",
         f"sqlite://{SECRET}.db",
         f"memory:{SECRET}",
+        f"file:{SECRET}.db?mode=ro",
+        "file::memory:?cache=shared",
+        ":memory:",
         f"{SECRET}\x00",
     ],
 )
@@ -85,6 +88,25 @@ def test_a_url_of_another_kind_is_refused_without_being_quoted(store: str) -> No
 def test_an_address_that_can_be_read_in_two_ways_is_refused(rest: str) -> None:
     with pytest.raises(SettingsError, match="write @ as %40, / as %2F") as refusal:
         store_at(f"postgresql://{rest}", task_hub="hub", clock=SystemClock())
+    assert SECRET not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("rest", "why"),
+    [
+        ("127.0.0.1:99999/x", "no number from 1 to 65535"),
+        ("127.0.0.1:0/x", "no number from 1 to 65535"),
+        (f"me:{SECRET}@db:abc/x", "no number from 1 to 65535"),
+        (f"me:{SECRET}@a:1,b:70000/x", "no number from 1 to 65535"),
+        (f"me:{SECRET}@::1/x", "no number from 1 to 65535"),
+        (f"me:{SECRET}@db/x?port=abc", "no number from 1 to 65535"),
+        (f"me:{SECRET}@db/x?sslmode=foo", "sslmode is none of disable, allow"),
+    ],
+)
+def test_what_cannot_be_an_address_is_called_a_wrong_url(rest: str, why: str) -> None:
+    with pytest.raises(SettingsError, match="URL is wrong") as refusal:
+        store_at(f"postgresql://{rest}", task_hub="hub", clock=SystemClock())
+    assert why in str(refusal.value)
     assert SECRET not in str(refusal.value)
 
 

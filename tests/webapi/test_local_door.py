@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from soloist.core.status import RuntimeStatus
+
 
 def started(hub: Any, instance_id: str) -> None:
     status, body = hub.ask("POST", f"orchestrators/Job/{instance_id}", None)
@@ -87,6 +89,49 @@ def test_what_cannot_be_addressed_is_a_clear_400(hub: Any, method: str, target: 
     status, body = hub.ask(method, target, None)
     assert status == 400
     assert json.loads(body)["ExceptionMessage"]
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "what"),
+    [
+        ("POST", "orchestrators/Job/a/b", "The instance ID contains '/' and {}: 'a/b'."),
+        ("POST", "orchestrators/Job/a?b", "The instance ID contains '?' and {}: 'a?b'."),
+        ("POST", "orchestrators/Job/a?b?version=1", "The instance ID contains '?' and {}: 'a?b'."),
+        ("GET", "instances/a?b", "The instance ID contains '?' and {}: 'a?b'."),
+        ("GET", "instances/a?b?showInput=True", "The instance ID contains '?' and {}: 'a?b'."),
+        ("POST", "instances/a?b/terminate?reason=x", "The instance ID contains '?' and {}: 'a?b'."),
+        ("POST", "instances/a/b/raiseEvent/c", "The instance ID contains '/' and {}: 'a/b'."),
+        ("POST", "instances/a/raiseEvent/b/c", "The event's name contains '/' and {}: 'b/c'."),
+        ("GET", "entities/counter/a/b", "The entity's key contains '/' and {}: 'a/b'."),
+        ("POST", "instances//terminate?reason=x", "The instance ID is empty."),
+        (
+            "GET",
+            "instances/?instanceIdPrefix=a&b",
+            "An ID, a name or a prefix is empty or contains '/', '?' or '&' and {}.",
+        ),
+    ],
+)
+def test_what_cannot_be_addressed_is_named_whole(
+    hub: Any, method: str, target: str, what: str
+) -> None:
+    status, body = hub.ask(method, target, None)
+    assert status == 400
+    assert json.loads(body)["ExceptionMessage"] == what.format("cannot be addressed")
+
+
+def test_an_id_that_looks_like_a_query_reaches_nobody_elses_instance(hub: Any) -> None:
+    started(hub, "a")
+    hub.commit("a", RuntimeStatus.COMPLETED)
+    for method in ("GET", "DELETE"):
+        assert hub.ask(method, "instances/a?x=y", None)[0] == 400
+    assert hub.ask("GET", "instances/a", None)[0] == 200
+
+
+@pytest.mark.parametrize("value", [float("nan"), "NaN", "\ud800", "", None, 1e300, [[[]]], '"'])
+def test_what_the_sdk_writes_is_stored_as_the_sdk_wrapped_it(hub: Any, value: object) -> None:
+    data = json.dumps(json.dumps(value))
+    assert hub.ask("POST", "orchestrators/Job/one", data)[0] == 202
+    assert hub.run(hub.client.status("one")).input == data
 
 
 def test_data_that_is_no_text_is_a_clear_400(hub: Any) -> None:

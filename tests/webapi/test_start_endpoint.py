@@ -109,6 +109,20 @@ def test_a_lone_surrogate_is_named(hub: Any, body: bytes, place: str) -> None:
     assert message == f"Invalid JSON content: {why} ({place})."
 
 
+@pytest.mark.parametrize(
+    ("body", "word"),
+    [
+        (b"NaN", "NaN"),
+        (b'{"NaN": [1, -Infinity]}', "-Infinity"),
+        (b'["NaN", Infinity]', "Infinity"),
+    ],
+)
+def test_a_number_that_json_does_not_know_is_named(hub: Any, body: bytes, word: str) -> None:
+    message = hub.send("POST", "orchestrators/Job/one", content=body).json()["Message"]
+    why = f"it holds {word}, which the JSON standard does not know"
+    assert message == f"Invalid JSON content: {why}."
+
+
 @pytest.mark.parametrize("body", [rb'"\ud83d\ude00"', rb'"\\ud800"'])
 def test_pairs_of_surrogates_and_what_only_looks_like_one_are_text(hub: Any, body: bytes) -> None:
     assert hub.send("POST", "orchestrators/Job/one", content=body).status_code == 202

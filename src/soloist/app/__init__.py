@@ -19,7 +19,7 @@ from starlette.routing import Mount, Route
 from soloist import __version__
 from soloist.app.addresses import is_loopback
 from soloist.app.grpc_door import GrpcOptions, check_options, modern_app, new_executor, open_door
-from soloist.app.grpc_hub import tell_durability, unbounded
+from soloist.app.grpc_hub import checked_hub_name, tell_durability, unbounded
 from soloist.app.mixed import AppBounds, MixedExecutor, MixedFunctions
 from soloist.client import DEFAULT_MAX_PAYLOAD_BYTES, Client, Functions
 from soloist.contracts.clock import Clock, SystemClock
@@ -247,7 +247,7 @@ async def _opened_host(
     """Put the host together; whatever has to be closed again is on ``opened`` until it is whole."""
     host_json = files.host_json
     url = options.store_url or default_store_url(files.app_dir)
-    task_hub = options.task_hub or host_json.hub_name
+    task_hub = _task_hub(options, host_json)
     store = store_at(
         url, task_hub=task_hub, clock=SystemClock(), lease_seconds=options.lease_seconds
     )
@@ -302,6 +302,10 @@ async def _opened_host(
         door=door,
         opened=opened.pop_all(),
     )
+
+
+def _task_hub(options: HostOptions, host_json: HostJson) -> str:
+    return checked_hub_name(host_json.hub_name if options.task_hub is None else options.task_hub)
 
 
 def _catalogue(options: HostOptions, files: AppFiles, workers: WorkerPool) -> Catalogue:

@@ -15,9 +15,11 @@ from soloist.client import DEFAULT_MAX_PAYLOAD_BYTES, Client
 from soloist.contracts.clock import SystemClock
 from soloist.contracts.store import Store
 from soloist.core.episode import Limits
+from soloist.core.ids import hub_name_objection
 from soloist.core.policy import StartPolicy
 from soloist.core.versions import MatchStrategy, VersionRule
 from soloist.engine import DrainProgress, Engine, EngineSettings
+from soloist.errors import SettingsError
 from soloist.stores import DEFAULT_LEASE_SECONDS, store_at
 from soloist.telemetry import logger
 
@@ -86,6 +88,7 @@ async def open_hub(options: HubOptions) -> GrpcHub:
         StoreUnavailable: the hub's store cannot be used.
     """
     check_options(options.grpc)
+    checked_hub_name(options.task_hub)
     executor = new_executor()
     async with AsyncExitStack() as opened:
         store = store_at(
@@ -151,6 +154,18 @@ def unbounded(settings: EngineSettings) -> EngineSettings:
         max_concurrent_episodes=MAX_CONCURRENT_WORK,
         max_concurrent_entities=MAX_CONCURRENT_WORK,
     )
+
+
+def checked_hub_name(name: str) -> str:
+    """Return the name of a task hub, or say why it cannot be one.
+
+    Raises:
+        SettingsError: it cannot.
+    """
+    objection = hub_name_objection(name)
+    if objection is not None:
+        raise SettingsError(f"The task hub's name, {name[:120]!r}, {objection}.")
+    return name
 
 
 async def tell_durability(store: Store) -> None:

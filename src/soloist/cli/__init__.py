@@ -9,11 +9,14 @@ from soloist.cli.entities import entities
 from soloist.cli.hosts import hosts
 from soloist.cli.instances import instances
 from soloist.cli.keys import keys
+from soloist.cli.outputs import Commands
 from soloist.cli.serve import serve
 from soloist.cli.start import start
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(__version__, prog_name="soloist")
 def main() -> None:
     """Run Durable Functions apps on your own machine: one instance id, one running instance."""

@@ -14,6 +14,7 @@ from soloist.cli.hub import hub_options, opened_client, reports_errors
 from soloist.cli.instances import Hub
 from soloist.cli.values import checked_json, moment, moment_or_age, shown
 from soloist.client import Entity, EntityPage, EntityQuery
+from soloist.client.checks import checked_name
 from soloist.core.ids import EntityId
 from soloist.core.instances import MAX_PAGE_SIZE
 
@@ -104,10 +105,16 @@ def signal_entity(
 
     async def work() -> None:
         async with opened_client(**hub) as client:
-            await client.signal(name, key, operation, checked_json(payload), due_at)
+            await client.signal(
+                name,
+                key,
+                checked_name("An operation's name", operation),
+                checked_json(payload),
+                due_at,
+            )
 
     asyncio.run(work())
-    click.echo(f"Operation '{operation}' is recorded for '{EntityId(name.lower(), key)}'.")
+    click.echo(f"Operation '{operation}' is recorded for entity '{EntityId(name.lower(), key)}'.")
 
 
 @entities.command("delete")

@@ -11,6 +11,8 @@ from typing import ParamSpec, TypeVar
 import click
 
 from soloist.app import default_store_url, is_there, read_app_host_json, store_path
+from soloist.cli.refusals import told
+from soloist.cli.values import known_hub_name
 from soloist.client import Client
 from soloist.contracts.clock import SystemClock
 from soloist.contracts.store import Store
@@ -43,6 +45,7 @@ def hub_options(command: Callable[P, R]) -> Callable[P, R]:
         ),
         click.option(
             "--task-hub",
+            callback=known_hub_name,
             envvar="SOLOIST_TASK_HUB",
             help="The hub's name. [default: hubName of the app's host.json, else the store's only"
             " hub]",
@@ -61,7 +64,7 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
         try:
             return command(*args, **kwargs)
         except SoloistError as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(told(error)) from error
 
     return wrapper
 

@@ -15,7 +15,7 @@ from soloist.app.grpc_hub import DEFAULT_TASK_HUB, GrpcHub, HubOptions, open_hub
 from soloist.cli.grpc_options import grpc_options, read_grpc_options, shown_door
 from soloist.cli.hub import is_new, reports_errors
 from soloist.cli.running import DEFAULT_DRAIN_SECONDS, Told, close_when_told, runner, switch_often
-from soloist.cli.values import DRAIN_SECONDS, LEASE_SECONDS, PAYLOAD_BYTES
+from soloist.cli.values import DRAIN_SECONDS, LEASE_SECONDS, PAYLOAD_BYTES, hub_name
 from soloist.client import DEFAULT_MAX_PAYLOAD_BYTES
 from soloist.core.policy import StartPolicy
 from soloist.stores import DEFAULT_LEASE_SECONDS, shown_url
@@ -33,7 +33,7 @@ DEFAULT_GRPC_PORT = 4001
     envvar="SOLOIST_STORE",
     help=f"Where the hub lies. [default: {HUB_FOLDER}/{HUB_FILE} in the current folder]",
 )
-@click.option("--task-hub", default=DEFAULT_TASK_HUB, help="The hub's name.")
+@click.option("--task-hub", callback=hub_name, default=DEFAULT_TASK_HUB, help="The hub's name.")
 @click.option(
     "--if-exists",
     "start_policy",

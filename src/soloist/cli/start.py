@@ -28,7 +28,7 @@ from soloist.app.addresses import is_loopback
 from soloist.cli.grpc_options import grpc_options, read_grpc_options, shown_door
 from soloist.cli.hub import is_new, reports_errors
 from soloist.cli.running import DEFAULT_DRAIN_SECONDS, Told, close_when_told, runner, switch_often
-from soloist.cli.values import DRAIN_SECONDS, LEASE_SECONDS, PAYLOAD_BYTES, PORT
+from soloist.cli.values import DRAIN_SECONDS, LEASE_SECONDS, PAYLOAD_BYTES, PORT, hub_name
 from soloist.client import DEFAULT_MAX_PAYLOAD_BYTES
 from soloist.core.policy import StartPolicy
 from soloist.errors import AppLoadFailed, SettingsError
@@ -54,7 +54,7 @@ _LISTEN_BACKLOG = 2048
     envvar="SOLOIST_STORE",
     help="[default: .soloist/hub.db in the app's folder]",
 )
-@click.option("--task-hub", help="[default: hubName of host.json]")
+@click.option("--task-hub", callback=hub_name, help="[default: hubName of host.json]")
 @click.option("--python", help="The app's interpreter. [default: the app's .venv, else ours]")
 @click.option("--workers", type=click.IntRange(1, MAX_WORKERS), default=1)
 @click.option(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from datetime import UTC, datetime, timedelta
@@ -11,7 +10,10 @@ from typing import Any
 import click
 
 from soloist.contracts.clock import SystemClock
+from soloist.core.ids import hub_name_objection
 from soloist.core.status import RuntimeStatus
+from soloist.errors import InvalidRequest
+from soloist.webapi.json_text import body_text
 
 _AGE = re.compile(r"(\d{1,6})([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -65,14 +67,31 @@ def checked_json(payload: str | None) -> str | None:
     """
     if payload is None:
         return None
+    shown_payload = repr(payload[:_SHOWN_CHARACTERS])
     try:
-        json.loads(payload, parse_constant=_refuse_constant)
-    except ValueError as error:
-        raise click.BadParameter(
-            f"{payload[:_SHOWN_CHARACTERS]!r} is not JSON ({error}). A text needs quotes of its"
-            " own: '\"text\"'."
-        ) from error
-    return payload
+        text = body_text(payload.encode("utf-8", "surrogatepass"), f"{shown_payload} is not JSON")
+    except InvalidRequest as error:
+        raise click.BadParameter(f"{error} A text needs quotes of its own: '\"text\"'.") from error
+    if text is None:
+        raise click.BadParameter("An empty text is not JSON. Leave the option away instead.")
+    return text
+
+
+def hub_name(_context: click.Context, _parameter: click.Parameter, name: str | None) -> str | None:
+    """Read the name of a task hub that may have to be made: a callback of options."""
+    objection = None if name is None else hub_name_objection(name)
+    if objection is not None:
+        raise click.BadParameter(f"The hub's name {objection}.")
+    return name
+
+
+def known_hub_name(
+    _context: click.Context, _parameter: click.Parameter, name: str | None
+) -> str | None:
+    """Read the name of a task hub that must be there: a callback of options."""
+    if name == "":
+        raise click.BadParameter("The hub's name is empty. Leave the option away instead.")
+    return name
 
 
 def moment(
@@ -109,7 +128,3 @@ def moment_or_age(
 def shown(at: datetime) -> str:
     """Write a time."""
     return at.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not in the JSON standard")

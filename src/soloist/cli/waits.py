@@ -23,13 +23,7 @@ from soloist.core.waits import (
     Wait,
     WorkerWait,
 )
-from soloist.core.work import LackedFunction, Lacks, WorkKind
-
-_KINDS = {
-    WorkKind.ORCHESTRATION: "orchestrator",
-    WorkKind.ACTIVITY: "activity",
-    WorkKind.ENTITY: "entity",
-}
+from soloist.core.work import LackedFunction, Lacks
 
 
 def standing_facts(standing: Standing) -> Iterator[tuple[str, str]]:
@@ -123,4 +117,4 @@ def _counted(count: int, what: str) -> str:
 
 def _function(function: LackedFunction) -> str:
     version = "" if not function.version else f" of version '{function.version}'"
-    return f"{_KINDS[function.kind]} '{function.name}'{version}"
+    return f"{function.kind.function} '{function.name}'{version}"

@@ -1,4 +1,4 @@
-"""Which texts may name an instance, and how entities are named among them.
+"""Which texts may name a task hub or an instance, and how entities are named among them.
 
 An entity is the instance ``@name@key``. A timer trigger is kept as an entity too; its id
 ``@@timer@function`` has an empty name, which no entity of an app can have.
@@ -11,12 +11,25 @@ import msgspec
 from soloist.errors import InvalidRequest
 
 MAX_INSTANCE_ID_LENGTH = 100
+MAX_HUB_NAME_LENGTH = 100
 
 ENTITY_MARK = "@"
 
 _TIMER_PREFIX = "@@timer@"
 _FORBIDDEN = frozenset("/\\#?")
 _DOT_SEGMENTS = (".", "..")
+
+
+def hub_name_objection(name: str) -> str | None:
+    """Return why a text cannot name a task hub, ``None`` when it can."""
+    if not name or name.isspace():
+        return "is empty"
+    if len(name) > MAX_HUB_NAME_LENGTH:
+        return f"has {len(name)} characters, and at most {MAX_HUB_NAME_LENGTH} are allowed"
+    if "/" in name:
+        return "contains '/'"
+    fault = next(filter(None, map(_unprintable, name)), None)
+    return None if fault is None else f"contains {fault}"
 
 
 def check_instance_id(instance_id: str, max_length: int = MAX_INSTANCE_ID_LENGTH) -> str:
@@ -124,9 +137,16 @@ def _objection(instance_id: str, max_length: int) -> str | None:
     for character in instance_id:
         if character in _FORBIDDEN:
             return f"it contains {character!r}"
-        code = ord(character)
-        if code < 0x20 or 0x7F <= code <= 0x9F:
-            return f"it contains the control character U+{code:04X}"
-        if 0xD800 <= code <= 0xDFFF:
-            return f"it contains the lone surrogate U+{code:04X}"
+        fault = _unprintable(character)
+        if fault is not None:
+            return f"it contains {fault}"
+    return None
+
+
+def _unprintable(character: str) -> str | None:
+    code = ord(character)
+    if code < 0x20 or 0x7F <= code <= 0x9F:
+        return f"the control character U+{code:04X}"
+    if 0xD800 <= code <= 0xDFFF:
+        return f"the lone surrogate U+{code:04X}"
     return None

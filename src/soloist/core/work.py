@@ -21,6 +21,11 @@ class WorkKind(StrEnum):
     ACTIVITY = "activity"
     ENTITY = "entity"
 
+    @property
+    def function(self) -> str:
+        """What such a function is called."""
+        return "orchestrator" if self is WorkKind.ORCHESTRATION else self.value
+
 
 class LackedFunction(msgspec.Struct, frozen=True, omit_defaults=True):
     """A function that work waits for, and that no connected worker knows."""

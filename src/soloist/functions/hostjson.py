@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
+from soloist.core.ids import hub_name_objection
 from soloist.core.policy import StartPolicy
 from soloist.core.versions import FailureStrategy, MatchStrategy
 from soloist.errors import SettingsError
@@ -31,7 +32,7 @@ DEFAULT_HSTS_SECONDS = 30 * 86_400
 _SITE_VARIABLE = "WEBSITE_SITE_NAME"
 _OVERRIDE_PREFIX = "azurefunctionsjobhost__"
 _MAX_COUNT = 2**31 - 1
-_HUB_NAME = re.compile(r"[A-Za-z][A-Za-z0-9]{2,44}")
+_AZURE_HUB_NAME = re.compile(r"[A-Za-z][A-Za-z0-9]{2,44}")
 _TIME_SPAN = re.compile(r"(?:(\d{1,8})\.)?(\d{1,2}):([0-5]?\d):([0-5]?\d)(\.\d{1,7})?")
 
 
@@ -200,11 +201,9 @@ def _hub_name(setting: _Setting) -> str:
         name = with_settings(_text(setting), setting.environment)
     except SettingMissing as missing:
         raise SettingsError(f"{setting.source}: {setting.name} {missing}.") from missing
-    if _HUB_NAME.fullmatch(name) is None:
-        raise SettingsError(
-            f"{setting.source}: {setting.name} is {name!r}, but must have 3 to 45 letters and"
-            " digits and begin with a letter."
-        )
+    objection = hub_name_objection(name)
+    if objection is not None:
+        raise SettingsError(f"{setting.source}: {setting.name}, {name[:120]!r}, {objection}.")
     return name
 
 
@@ -258,7 +257,7 @@ def _days_or_duration(setting: _Setting) -> int:
 def _site_name(environment: Mapping[str, str]) -> str | None:
     """Name the hub after the app, as on Azure; what a hub name cannot hold is left out."""
     name = re.sub(r"[^A-Za-z0-9]", "", environment.get(_SITE_VARIABLE, ""))[:45]
-    return name if _HUB_NAME.fullmatch(name) else None
+    return name if _AZURE_HUB_NAME.fullmatch(name) else None
 
 
 # What is known.

@@ -282,7 +282,7 @@ class Board:
             self._hand_out(work, next(at_home, lightest))
             return
         if not candidates:
-            self._say_absent(work.key)
+            self._say_absent(work.key, work.instance_id)
         line = self._lines.setdefault(work.key, deque())
         line.append(work)
 
@@ -337,16 +337,19 @@ class Board:
         if work.token:
             self._release(work)
 
-    def _say_absent(self, key: Key) -> None:
+    def _say_absent(self, key: Key, instance_id: str | None = None) -> None:
         """Say in the log that work waits for a worker, but not for each piece of it."""
         now = asyncio.get_running_loop().time()
         if now - self._said.get(key, -self._limits.says_seconds) < self._limits.says_seconds:
             return
         self._said[key] = now
         kind, name, version = key
+        instance = {} if instance_id is None else {"instance_id": instance_id}
         _log.warning(
-            "work waits: no connected worker knows its function",
-            kind=kind.value,
+            "work waits: no connected worker knows its function; start one that does, or terminate"
+            " the instance that waits for it",
+            **instance,
+            kind=kind.function,
             function=name,
             version=version,
             workers=len(self._streams),

@@ -25,6 +25,7 @@ _ESCAPES = re.compile(
     rb"|(?P<lone>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
     re.DOTALL,
 )
+_CONSTANT = re.compile(rb"-?\b(?:NaN|Infinity)\b")
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 
@@ -48,11 +49,24 @@ def body_text(body: bytes, complaint: str = INVALID_JSON) -> str | None:
         raise InvalidRequest(
             f"{complaint}: it nests deeper than {MAX_NESTING_DEPTH} arrays and objects."
         )
+    _check_json(body, complaint)
+    return text
+
+
+def _check_json(body: bytes, complaint: str) -> None:
     try:
         msgspec.json.decode(body, type=msgspec.Raw)
     except msgspec.DecodeError as error:
-        raise InvalidRequest(f"{complaint}: {_lone_surrogate(body) or error}.") from error
-    return text
+        reason = _lone_surrogate(body) or _no_number(body) or error
+        raise InvalidRequest(f"{complaint}: {reason}.") from error
+    except RecursionError as error:
+        raise InvalidRequest(f"{complaint}: it nests too deep.") from error
+
+
+def _no_number(body: bytes) -> str | None:
+    """Return what is wrong if there is one of the words that Python writes for numbers."""
+    found = _CONSTANT.search(_STRING.sub(b'""', body))
+    return f"it holds {found[0].decode()}, which the JSON standard does not know" if found else None
 
 
 def _lone_surrogate(body: bytes) -> str | None:

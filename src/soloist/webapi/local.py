@@ -19,6 +19,20 @@ from soloist.webapi.query import Query
 from soloist.webapi.routes import find_route
 
 _QUOTED_BY_THE_CLIENT = frozenset({"version", "reason"})
+_WRITTEN_BY_THE_CLIENT = _QUOTED_BY_THE_CLIENT | {
+    "connection",
+    "connectionName",
+    "createdTimeFrom",
+    "createdTimeTo",
+    "instanceIdPrefix",
+    "op",
+    "restartWithNewInstanceId",
+    "runtimeStatus",
+    "showHistory",
+    "showHistoryOutput",
+    "showInput",
+    "taskHub",
+}
 _NOUNS = frozenset({"orchestrators", "instances", "entities"})
 _START_QUERY = re.compile(r"(?:version=[^?&=]*)?")
 _HEADERS = {"content-type": "application/json"}
@@ -33,6 +47,27 @@ _RAW_QUERIES = {
         r"(?P<rest>(?:taskHub=[^&]*&)?(?:connectionName=[^&]*&)?)op=(?P<text>.*)", re.DOTALL
     ),
 }
+
+_CUT = "An ID, a name or a prefix is empty or contains '/', '?' or '&' and cannot be addressed."
+
+# What the client pastes, and what may stand behind it; the first that shows a fault is named.
+_STEERING = "terminate|suspend|resume|rewind|restart"
+_QUERY = r"(?:\?[a-zA-Z]+=[^?]*)?"
+_PASTED = [
+    (what, re.compile(pattern, re.DOTALL | re.IGNORECASE))
+    for what, pattern in (
+        ("The instance ID", r"orchestrators/[^/?]+/(?P<name>.*?)(?:\?version=[^?&=]*)?"),
+        ("The event's name", rf"instances/[^/?]+/raiseEvent/(?P<name>.*?){_QUERY}"),
+        ("The instance ID", rf"instances/(?P<name>.*?)/raiseEvent/[^/?]+{_QUERY}"),
+        ("The instance ID", rf"instances/(?P<name>.*?)/(?:{_STEERING}){_QUERY}"),
+        ("The instance ID", rf"instances/(?P<name>(?!\?).+?){_QUERY}"),
+        ("The entity's key", rf"entities/[^/?]+/(?P<name>.*?){_QUERY}"),
+    )
+]
+
+
+class _Torn(InvalidRequest):
+    """An id or a name has cut the call where it was pasted in."""
 
 
 class LocalDoor:
@@ -52,13 +87,12 @@ class LocalDoor:
         """
         try:
             request = self._request(method, target, data)
+        except _Torn as torn:
+            response = faults.invalid(_tear(target) or str(torn))
         except InvalidRequest as error:
             response = faults.refusal(error)
         else:
-            if _is_torn(request):
-                response = faults.invalid(_tear(target))
-            else:
-                response = await self._management.answer(request)
+            response = await self._management.answer(request)
         return response.status, _text(response)
 
     def _request(self, method: str, target: str, data: str | None) -> Request:
@@ -69,6 +103,8 @@ class LocalDoor:
             body = b"" if data is None else data.encode()
         except UnicodeEncodeError:
             raise InvalidRequest("The call holds a lone surrogate, which is not text.") from None
+        if _is_torn(method.upper(), segments):
+            raise _Torn(_CUT)
         return Request(
             method=method.upper(),
             segments=segments,
@@ -83,7 +119,7 @@ class LocalDoor:
 
 def _query_fields(segments: tuple[str, ...], query: str) -> list[tuple[str, str]]:
     if segments[0].lower() == "orchestrators" and not _START_QUERY.fullmatch(query):
-        raise InvalidRequest(f"The instance ID contains '?' and cannot be addressed: {query!r}.")
+        raise _Torn(_CUT)
     for place, name in ((-1, "rewind"), (0, "entities")):
         match = _RAW_QUERIES[name].fullmatch(query)
         if segments[place].lower() == name and match is not None:
@@ -96,23 +132,30 @@ def _fields(query: str) -> list[tuple[str, str]]:
     fields = []
     for field in query.split("&") if query else ():
         name, separator, value = field.partition("=")
-        if not separator:  # the client writes name=value only: an id or a name was cut in two
-            raise InvalidRequest(
-                f"An ID, a name or a prefix contains '?' or '&' and cannot be addressed: {field!r}."
-            )
+        if not separator or name not in _WRITTEN_BY_THE_CLIENT:  # an id or a name was cut in two
+            raise _Torn(_CUT)
         fields.append((name, unquote(value) if name in _QUOTED_BY_THE_CLIENT else value))
     return fields
 
 
-def _is_torn(request: Request) -> bool:
+def _is_torn(method: str, segments: tuple[str, ...]) -> bool:
     """Whether the path has a shape which the client makes only of an id or a name with ``/``."""
-    is_ours = request.segments[0].lower() in _NOUNS and request.method in _VERBS
-    return is_ours and find_route(request.method, request.segments) is None
+    is_ours = segments[0].lower() in _NOUNS and method in _VERBS
+    return is_ours and find_route(method, segments) is None
 
 
-def _tear(target: str) -> str:
-    path = target.partition("?")[0]
-    return f"An ID or a name is empty or contains '/', which cannot be addressed: {path!r}."
+def _tear(target: str) -> str | None:
+    """Return what is wrong with the name for which a call cannot be understood, if one can tell."""
+    for what, pattern in _PASTED:
+        match = pattern.fullmatch(target)
+        if match is not None:
+            name = match["name"]
+            found = next((each for each in "/?" if each in name), None)
+            if found is not None:
+                return f"{what} contains {found!r} and cannot be addressed: {name[:120]!r}."
+            if not name:
+                return f"{what} is empty."
+    return None
 
 
 def _text(response: Response) -> str | None:
