@@ -27,6 +27,7 @@ from soloist.stores.times import to_micros
 _PARENT = ("parent_instance_id", "parent_generation", "parent_execution_id", "parent_task_id")
 _PARENT_KINDS = (Texts, Bigints, Texts, Bigints)
 _FACTS = f"instance_id, name, version, created_at, input, extras, {', '.join(_PARENT)}"
+
 # Run it when the hosts and the drawing of generations are guarded, so that each stays as it is and
 # a generation is greater than all that its id had before. In the order of the ids, so that two
 # hosts that insert the same ids do not wait for each other; and an id that is seen to be taken is not

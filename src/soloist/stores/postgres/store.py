@@ -172,7 +172,8 @@ class PostgresStore:
         return self._host_id
 
     async def renew(self, host_id: int, lacks: Lacks | None = None) -> bool:
-        """Prolong all leases of the host and keep what it lacks; a host that lost track of them gives them up."""
+        """Prolong all leases of the host and keep what it lacks; a host that lost track of them
+        gives them up."""
         if self._writer.lost_track:
             await self._writer.first(partial(self._leases.leave, host_id=host_id))
             self._writer.lost_track = False

@@ -12,8 +12,9 @@ that way.
 When the answer to a COMMIT is lost with the connection, the database is asked what became of that
 transaction. One of a single round trip does not know its number: the server's process that may be
 at it is ended, its starts are looked for, and whoever has a step in it is told that nobody knows.
-Behind a pooler that process is not known, and starts see rows first. When the database cannot be asked for long,
-``lost_track`` is set: it may hold leases for this process of which nobody here knows.
+Behind a pooler that process is not known, and starts see rows first. When the database cannot be
+asked for long, ``lost_track`` is set: it may hold leases for this process of which nobody here
+knows.
 """
 
 from __future__ import annotations
