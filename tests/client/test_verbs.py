@@ -64,7 +64,7 @@ class Ear:
         """Write it down."""
         self.heard.append(("waits", 0))
 
-    def let_go(self, instance_id: str) -> None:
+    def end_of(self, instance_id: str) -> None:
         """Nothing is held here."""
 
 

@@ -285,11 +285,16 @@ class InstanceVerbs(EntityVerbs):
         pause = _FIRST_POLL_SECONDS
         remaining = timeout_seconds  # counted in pauses: a clock set back must not prolong it
         while True:
-            held = self._wakeups.let_go(instance_id) if remaining > 0 else None
+            held = self._wakeups.end_of(instance_id) if remaining > 0 else None
             if held is not None:
                 patience = min(_LAST_POLL_SECONDS, remaining)
-                if not await self._is_let_go(held, patience):
+                try:
+                    ended = await self._ended(held, patience)
+                except TimeoutError:
                     remaining -= patience
+                else:
+                    if ended is not None:
+                        return ended
             record = await self.status(instance_id)
             if record.status.is_terminal or remaining <= 0:
                 return record
@@ -315,15 +320,24 @@ class InstanceVerbs(EntityVerbs):
             remaining -= pause
             pause = min(pause * 2, _LAST_POLL_SECONDS)
 
-    async def _is_let_go(self, held: asyncio.Future[None], seconds: float) -> bool:
-        """Wait until this host lets go of an instance; ``False`` when that takes too long."""
-        alarm = self._clock.call_at(self._clock.now() + timedelta(seconds=seconds), held.cancel)
+    async def _ended(
+        self, held: asyncio.Future[InstanceRecord | None], seconds: float
+    ) -> InstanceRecord | None:
+        """Return what this host's instance ended as, ``None`` when the host let go of it.
+
+        Raises:
+            TimeoutError: neither came in time.
+        """
+
+        def give_up() -> None:
+            if not held.done():
+                held.set_exception(TimeoutError())
+
+        alarm = self._clock.call_at(self._clock.now() + timedelta(seconds=seconds), give_up)
         try:
-            await asyncio.wait((held,))
+            return await held
         finally:
             alarm.cancel()
-            held.cancel()
-        return not held.cancelled()
 
     def _checked_id(self, instance_id: str) -> str:
         return check_instance_id(instance_id, self._max_instance_id_length)

@@ -36,7 +36,9 @@ class SystemClock:
 
     def now(self) -> datetime:
         """Return the current time, or the latest answer if the machine's clock was set back."""
-        self._latest = max(self._latest, datetime.now(UTC))
+        now = datetime.now(UTC)
+        if now > self._latest:
+            self._latest = now
         return self._latest
 
     def call_at(self, when: datetime, call: Callable[[], object]) -> Alarm:

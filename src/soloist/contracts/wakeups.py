@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
-from soloist.core.instances import Lease
+from soloist.core.instances import InstanceRecord, Lease
 
 
 class WakeUps(Protocol):
@@ -35,9 +35,9 @@ class WakeUps(Protocol):
     def work_waits(self) -> None:
         """Something is due that no host holds."""
 
-    def let_go(self, instance_id: str) -> asyncio.Future[None] | None:
-        """Return a future that is done once this host lets go of an instance, most likely because
-        it has ended; ``None`` when it does not hold it. Whoever waits may cancel it."""
+    def end_of(self, instance_id: str) -> asyncio.Future[InstanceRecord | None] | None:
+        """Return a future that brings an instance as it ended, or nothing once this host lets go
+        of it for another reason; ``None`` when it does not hold it. Whoever waits may cancel it."""
 
 
 class NoWakeUps:
@@ -59,6 +59,6 @@ class NoWakeUps:
     def work_waits(self) -> None:
         """Whoever has room finds the work by polling."""
 
-    def let_go(self, instance_id: str) -> asyncio.Future[None] | None:
+    def end_of(self, instance_id: str) -> asyncio.Future[InstanceRecord | None] | None:
         """Nothing is held here."""
         return None

@@ -134,7 +134,9 @@ class OrchestrationState:
 
     def next_timer_at(self) -> datetime | None:
         """Return when the earliest open timer fires."""
-        return min((timer.fire_at for timer in self.open_timers.values()), default=None)
+        if not self.open_timers:
+            return None
+        return min(timer.fire_at for timer in self.open_timers.values())
 
     def _take_task_id(
         self,

@@ -106,7 +106,7 @@ class Engine:
         self._loops: list[asyncio.Task[None]] = []
         self._look_around = asyncio.Event()
         self._retry_seconds: dict[int, float] = {}
-        self._watchers: dict[int, set[asyncio.Future[None]]] = {}
+        self._watchers: dict[int, set[asyncio.Future[InstanceRecord | None]]] = {}
         self._due_instances = 0
         self._left_versions: frozenset[str] = frozenset()
         self._is_draining = False
@@ -350,21 +350,22 @@ class Engine:
         else:
             self._due_instances += 1
 
-    def let_go(self, instance_id: str) -> asyncio.Future[None] | None:
-        """Return a future that is done once the session of an instance ends, if it is held."""
+    def end_of(self, instance_id: str) -> asyncio.Future[InstanceRecord | None] | None:
+        """Return a future that brings an instance as it ended, or nothing when its session is over
+        for another reason, if it is held."""
         session = self._by_id.get(instance_id)
         if session is None:
             return None
-        watcher: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        watcher: asyncio.Future[InstanceRecord | None] = asyncio.get_running_loop().create_future()
         watchers = self._watchers.setdefault(session.generation, set())
         watchers.add(watcher)
         watcher.add_done_callback(watchers.discard)
         return watcher
 
-    def _tell_watchers(self, generation: int) -> None:
-        for watcher in self._watchers.pop(generation, ()):
+    def _tell_watchers(self, session: Held) -> None:
+        for watcher in self._watchers.pop(session.generation, ()):
             if not watcher.done():
-                watcher.set_result(None)
+                watcher.set_result(session.ended_as)
 
     def _claim(self) -> int | None:
         """Return this host's id for what a commit sets in motion; a full hub lets it wait."""
@@ -402,7 +403,7 @@ class Engine:
             if self._sessions.get(session.generation) is session:
                 del self._sessions[session.generation]
                 self._resting.pop(session.generation, None)
-                self._tell_watchers(session.generation)
+                self._tell_watchers(session)
             if self._by_id.get(session.instance_id) is session:
                 del self._by_id[session.instance_id]
         if end is HeldEnd.FAILED:

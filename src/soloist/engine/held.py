@@ -13,7 +13,7 @@ import msgspec
 from soloist.contracts.clock import Alarm, Clock
 from soloist.contracts.executor import Absence, Executor
 from soloist.contracts.store import Store
-from soloist.core.instances import CommitReceipt, InboxMessage, Lease
+from soloist.core.instances import CommitReceipt, InboxMessage, InstanceRecord, Lease
 from soloist.core.work import WorkKind
 from soloist.engine.activities import ActivityPool
 from soloist.engine.settings import EngineSettings
@@ -85,13 +85,17 @@ class Mailbox:
 
 
 class Held:
-    """One leased instance at work: what wakes it, and how it is told to stop."""
+    """One leased instance at work: what wakes it, and how it is told to stop.
+
+    ``ended_as`` is what the store holds of it since the commit that ended it, where that is known.
+    """
 
     def __init__(self, lease: Lease, tools: Tools) -> None:
         self.generation = lease.record.generation
         self.epoch = lease.epoch
         self.instance_id = lease.record.instance_id
         self.is_closed = False
+        self.ended_as: InstanceRecord | None = None
         self._tools = tools
         self._mailbox = Mailbox(lease, tools.store)
         self._awake = asyncio.Event()

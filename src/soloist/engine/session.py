@@ -50,7 +50,7 @@ from soloist.core.events import (
     TimerFired,
 )
 from soloist.core.failures import FailureDetails
-from soloist.core.instances import Lease
+from soloist.core.instances import InstanceRecord, Lease
 from soloist.core.messages import Execution
 from soloist.core.outcomes import NextExecution, Outcome
 from soloist.core.state import OrchestrationState
@@ -81,14 +81,13 @@ class _Arrived(msgspec.Struct, frozen=True):
 class _Errand:
     """Brings an activity's completion to the execution that asked for it, and to no other."""
 
-    def __init__(self, session: Session, execution_id: str) -> None:
+    def __init__(self, session: Session) -> None:
         self._session = session
-        self._execution_id = execution_id
 
     @property
     def is_closed(self) -> bool:
         """Whether the execution is over or its session is."""
-        return self._session.is_closed or self._session.execution_id != self._execution_id
+        return self._session.is_closed or self._session.errand is not self
 
     def feed(self, task_id: int) -> Feed | None:
         """Say where the code stands, if the activity is all that it waits for."""
@@ -100,13 +99,13 @@ class _Errand:
 
 
 class Session(Held):
-    """One leased orchestration at work."""
+    """One leased orchestration at work; ``errand`` is that of the execution which runs now."""
 
     def __init__(self, lease: Lease, tools: Tools) -> None:
         super().__init__(lease, tools)
         record = self._record = lease.record
         self._execution = self._execution_of(record.execution_id)
-        self._errand = _Errand(self, record.execution_id)
+        self.errand = _Errand(self)
         self._state = OrchestrationState()
         self._end: End | None = None
         self._past: tuple[HistoryEvent, ...] | None = ()
@@ -119,11 +118,6 @@ class Session(Held):
         self._completions: list[Arrival] = []
         self._next_timer_at: datetime | None = None
 
-    @property
-    def execution_id(self) -> str:
-        """The execution that runs now."""
-        return self._execution.execution_id
-
     def feed(self, task_id: int) -> Feed | None:
         """Say where the code stands, if the activity is all that it waits for."""
         is_at_hand = self._past is None and not self._unfed and self._end is None
@@ -133,7 +127,7 @@ class Session(Held):
         if clock_at is not None and clock_at > now:
             return None
         self._fed_at_length = self._state.length
-        return Feed(self._record.name, self.execution_id, self._fed, now)
+        return Feed(self._record.name, self._execution.execution_id, self._fed, now)
 
     def arrive(self, completion: TaskCompleted | TaskFailed, turn: FedTurn | None) -> None:
         """Take the completion of an activity, and the turn that it caused if there is one."""
@@ -196,7 +190,7 @@ class Session(Held):
         self._next_timer_at = None
         self._completions.clear()
         record = self._record
-        self._errand = _Errand(self, execution_id)
+        self.errand = _Errand(self)
         self._started = ExecutionStarted(
             at,
             record.name,
@@ -237,7 +231,10 @@ class Session(Held):
         return None if self._absence(kind, record.name, record.version) is None else _Wait()
 
     def _is_terminated(self) -> bool:
-        return any(isinstance(each.event, ExecutionTerminated) for each in self._mailbox.messages)
+        waiting = self._mailbox.messages
+        return bool(waiting) and any(
+            isinstance(each.event, ExecutionTerminated) for each in waiting
+        )
 
     def _start_at(self) -> datetime | None:
         """Return when the instance begins, if that is yet to come."""
@@ -351,17 +348,33 @@ class Session(Held):
         """Begin what the committed turn asked for."""
         following = outcome.next_execution
         if following is not None:
-            if following.version is not None:
-                self._record = msgspec.structs.replace(self._record, version=following.version)
+            self._record = msgspec.structs.replace(
+                self._record,
+                execution_id=following.execution_id,
+                version=self._record.version if following.version is None else following.version,
+                input=following.input,
+            )
             self._begin_execution(following.execution_id, following.input, now)
             # Answers for the execution that has ended are gone, and what was carried stands first.
             self._mailbox.read_afresh()
             return
         if conclusion.is_over:
+            self.ended_as = self._ended_record(outcome)
             return
         for event in conclusion.events:
             if isinstance(event, TaskScheduled):
                 self._begin_activity(event)
+
+    def _ended_record(self, outcome: Outcome) -> InstanceRecord:
+        return msgspec.structs.replace(
+            self._record,
+            status=outcome.status,
+            output=outcome.output,
+            custom_status=outcome.custom_status,
+            failure=outcome.failure,
+            updated_at=outcome.at,
+            history_length=outcome.history_length + len(outcome.events),
+        )
 
     def _begin_activity(self, scheduled: TaskScheduled) -> None:
         call = ActivityCall(
@@ -375,7 +388,7 @@ class Session(Held):
         tools = self._tools
         # A call that is polled for hours must not hold up the app's own activities.
         pool = tools.http_calls if scheduled.name == HTTP_ACTIVITY else tools.activities
-        pool.submit(self._errand, call)
+        pool.submit(self.errand, call)
 
     async def _run_code(self, turn: Turn, fed: FedTurn | None) -> EpisodeResult | None:
         """Run the user's code over one turn, unless it was ``fed`` it, giving it the past when it
