@@ -18,7 +18,7 @@ from typing import Any
 
 from proofs.postgres import PostgresServer
 from soloist.app import Host
-from soloist.cli.running import SWITCH_SECONDS
+from soloist.cli.running import tune_interpreter
 from soloist.core.instances import InstanceRecord
 from soloist.core.status import RuntimeStatus
 
@@ -65,7 +65,7 @@ async def run_to_end(
 
 def run(measure: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Run a benchmark as ``soloist start`` runs a host."""
-    sys.setswitchinterval(SWITCH_SECONDS)
+    tune_interpreter()
     try:
         import uvloop
     except ImportError:

@@ -14,7 +14,13 @@ from soloist.app import HUB_FILE, HUB_FOLDER, store_path
 from soloist.app.grpc_hub import DEFAULT_TASK_HUB, GrpcHub, HubOptions, open_hub
 from soloist.cli.grpc_options import grpc_options, read_grpc_options, shown_door
 from soloist.cli.hub import is_new, reports_errors
-from soloist.cli.running import DEFAULT_DRAIN_SECONDS, Told, close_when_told, runner, switch_often
+from soloist.cli.running import (
+    DEFAULT_DRAIN_SECONDS,
+    Told,
+    close_when_told,
+    runner,
+    tune_interpreter,
+)
 from soloist.cli.values import DRAIN_SECONDS, LEASE_SECONDS, PAYLOAD_BYTES, hub_name
 from soloist.client import DEFAULT_MAX_PAYLOAD_BYTES
 from soloist.core.policy import StartPolicy
@@ -74,7 +80,7 @@ def serve(
     It runs until Ctrl-C. Point an SDK at the printed address; no function need be declared here.
     """
     configure_logging(log_level, as_json=log_json)
-    switch_often()
+    tune_interpreter()
     door = read_grpc_options(**grpc)
     assert door is not None, "the port has a default"
     options = HubOptions(

@@ -27,7 +27,13 @@ from soloist.app import (
 from soloist.app.addresses import is_loopback
 from soloist.cli.grpc_options import grpc_options, read_grpc_options, shown_door
 from soloist.cli.hub import is_new, reports_errors
-from soloist.cli.running import DEFAULT_DRAIN_SECONDS, Told, close_when_told, runner, switch_often
+from soloist.cli.running import (
+    DEFAULT_DRAIN_SECONDS,
+    Told,
+    close_when_told,
+    runner,
+    tune_interpreter,
+)
 from soloist.cli.values import DRAIN_SECONDS, LEASE_SECONDS, PAYLOAD_BYTES, PORT, hub_name
 from soloist.client import DEFAULT_MAX_PAYLOAD_BYTES
 from soloist.core.policy import StartPolicy
@@ -106,7 +112,7 @@ def start(
     """
     files = read_app_files(options["app_dir"])
     configure_logging(log_level or files.host_json.log_level or DEFAULT_LEVEL, as_json=log_json)
-    switch_often()
+    tune_interpreter()
     grpc = {name: options.pop(name) for name in list(options) if name.startswith("grpc_")}
     host_options = HostOptions(
         grpc=read_grpc_options(**grpc),
