@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import gc
+import weakref
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -60,6 +64,14 @@ def stored_at(path: Path, hub: Hub) -> Store:
     return store_at(str(path), task_hub="Hub", clock=hub.clock)
 
 
+@contextmanager
+def reading_nothing(hub: Hub) -> Iterator[None]:
+    """Let no instance be read meanwhile."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hub.store, "read", None)
+        yield
+
+
 async def is_waited_for(hub: Hub, client: Client) -> asyncio.Task[InstanceRecord]:
     extras = Extras(tags={"a": "b"})
     await client.start("Ends", "x", input='"first"', version="1.0", extras=extras)
@@ -73,8 +85,9 @@ def test_whoever_waits_is_told_what_the_store_holds(hub: Hub, way: str) -> None:
     async def scenario() -> None:
         async with hub.host(SETTINGS) as (_, client):
             waiting = await is_waited_for(hub, client)
-            await client.raise_event("x", way, None)
-            told = await asyncio.wait_for(waiting, 20)
+            with reading_nothing(hub):
+                await client.raise_event("x", way, None)
+                told = await asyncio.wait_for(waiting, 20)
             held = await client.status("x")
             assert told == held
             assert held.status.is_terminal
@@ -86,8 +99,9 @@ def test_whoever_waits_is_told_of_a_termination_as_the_store_holds_it(hub: Hub) 
     async def scenario() -> None:
         async with hub.host(SETTINGS) as (_, client):
             waiting = await is_waited_for(hub, client)
-            await client.terminate("x", "enough")
-            told = await asyncio.wait_for(waiting, 20)
+            with reading_nothing(hub):
+                await client.terminate("x", "enough")
+                told = await asyncio.wait_for(waiting, 20)
             assert told == await client.status("x")
             assert told.status is RuntimeStatus.TERMINATED
             assert told.output == "enough"
@@ -117,5 +131,50 @@ def test_waiting_ends_when_its_time_is_over(hub: Hub) -> None:
             assert not waiting.done()
             await hub.clock.jump(2.0, step_seconds=0.5)
             assert (await asyncio.wait_for(waiting, 20)).status is RuntimeStatus.RUNNING
+
+    asyncio.run(scenario())
+
+
+def test_whoever_begins_to_wait_while_the_end_is_committed_looks_for_itself() -> None:
+    async def scenario() -> None:
+        hub = Hub({"Ends": ends_in_its_second_execution})
+        async with hub.host(SETTINGS) as (engine, client):
+            waiting = await is_waited_for(hub, client)
+            answered, commit = asyncio.Event(), hub.store.commit
+
+            async def commit_and_answer_late(*step: Any) -> Any:
+                receipt = await commit(*step)
+                await answered.wait()
+                return receipt
+
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(hub.store, "commit", commit_and_answer_late)
+                await client.raise_event("x", "complete", None)
+                await hub.clock.settle()
+                assert (await client.status("x")).status is RuntimeStatus.COMPLETED
+                assert not waiting.done()
+                assert engine.end_of("x") is None
+                answered.set()
+                await asyncio.wait_for(waiting, 20)
+
+    asyncio.run(scenario())
+
+
+def test_what_has_ended_is_gone_without_a_search_for_cycles() -> None:
+    async def scenario() -> None:
+        hub = Hub({"Ends": ends_in_its_second_execution})
+        async with hub.host(SETTINGS) as (engine, client):
+            waiting = await is_waited_for(hub, client)
+            (session,) = engine._sessions.values()
+            watched = weakref.ref(session)
+            del session
+            gc.disable()
+            try:
+                await client.raise_event("x", "continue", None)
+                await asyncio.wait_for(waiting, 20)
+                await hub.clock.settle()
+                assert watched() is None
+            finally:
+                gc.enable()
 
     asyncio.run(scenario())

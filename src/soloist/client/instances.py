@@ -288,13 +288,11 @@ class InstanceVerbs(EntityVerbs):
             held = self._wakeups.end_of(instance_id) if remaining > 0 else None
             if held is not None:
                 patience = min(_LAST_POLL_SECONDS, remaining)
-                try:
-                    ended = await self._ended(held, patience)
-                except TimeoutError:
+                ended, is_late = await self._ended(held, patience)
+                if ended is not None:
+                    return ended
+                if is_late:
                     remaining -= patience
-                else:
-                    if ended is not None:
-                        return ended
             record = await self.status(instance_id)
             if record.status.is_terminal or remaining <= 0:
                 return record
@@ -322,20 +320,20 @@ class InstanceVerbs(EntityVerbs):
 
     async def _ended(
         self, held: asyncio.Future[InstanceRecord | None], seconds: float
-    ) -> InstanceRecord | None:
-        """Return what this host's instance ended as, ``None`` when the host let go of it.
-
-        Raises:
-            TimeoutError: neither came in time.
-        """
+    ) -> tuple[InstanceRecord | None, bool]:
+        """Return what this host's instance ended as, nothing when the host let go of it or when
+        that takes too long, and whether it does."""
+        is_late = False
 
         def give_up() -> None:
+            nonlocal is_late
             if not held.done():
-                held.set_exception(TimeoutError())
+                is_late = True
+                held.set_result(None)
 
         alarm = self._clock.call_at(self._clock.now() + timedelta(seconds=seconds), give_up)
         try:
-            return await held
+            return await held, is_late
         finally:
             alarm.cancel()
 

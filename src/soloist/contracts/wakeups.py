@@ -37,7 +37,8 @@ class WakeUps(Protocol):
 
     def end_of(self, instance_id: str) -> asyncio.Future[InstanceRecord | None] | None:
         """Return a future that brings an instance as it ended, or nothing once this host lets go
-        of it for another reason; ``None`` when it does not hold it. Whoever waits may cancel it."""
+        of it for another reason; ``None`` when it does not hold it or may have ended it already.
+        Whoever waits may cancel it, or end it with nothing."""
 
 
 class NoWakeUps:

@@ -9,6 +9,7 @@ import msgspec
 from soloist.core.actions import CarriedEvent
 from soloist.core.events import HistoryEvent
 from soloist.core.failures import FailureDetails
+from soloist.core.instances import InstanceRecord
 from soloist.core.messages import Outgoing
 from soloist.core.status import RuntimeStatus
 
@@ -59,3 +60,30 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     next_execution: NextExecution | None = None
     outgoing: tuple[Outgoing, ...] = ()
     vanishes: bool = False
+
+
+def record_after(record: InstanceRecord, outcome: Outcome) -> InstanceRecord:
+    """Return what a store holds of an instance once an outcome of it is committed."""
+    following = outcome.next_execution
+    if following is None:
+        return msgspec.structs.replace(
+            record,
+            status=outcome.status,
+            custom_status=outcome.custom_status,
+            output=outcome.output,
+            failure=outcome.failure,
+            updated_at=outcome.at,
+            history_length=outcome.history_length + len(outcome.events),
+        )
+    return msgspec.structs.replace(
+        record,
+        execution_id=following.execution_id,
+        status=RuntimeStatus.RUNNING,
+        input=following.input,
+        version=record.version if following.version is None else following.version,
+        custom_status=outcome.custom_status,
+        output=None,
+        failure=None,
+        updated_at=outcome.at,
+        history_length=0,
+    )

@@ -354,7 +354,9 @@ class Engine:
         """Return a future that brings an instance as it ended, or nothing when its session is over
         for another reason, if it is held."""
         session = self._by_id.get(instance_id)
-        if session is None:
+        # Whoever begins to wait when it may have ended already must look: before this host hears of
+        # that commit, another may have let a new instance take its place.
+        if session is None or session.is_ending:
             return None
         watcher: asyncio.Future[InstanceRecord | None] = asyncio.get_running_loop().create_future()
         watchers = self._watchers.setdefault(session.generation, set())

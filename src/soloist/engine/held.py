@@ -87,7 +87,8 @@ class Mailbox:
 class Held:
     """One leased instance at work: what wakes it, and how it is told to stop.
 
-    ``ended_as`` is what the store holds of it since the commit that ended it, where that is known.
+    ``is_ending`` says that the commit which ends it is under way or done, ``ended_as`` what that
+    commit made of it; others may have rewound or replaced it since.
     """
 
     def __init__(self, lease: Lease, tools: Tools) -> None:
@@ -95,6 +96,7 @@ class Held:
         self.epoch = lease.epoch
         self.instance_id = lease.record.instance_id
         self.is_closed = False
+        self.is_ending = False
         self.ended_as: InstanceRecord | None = None
         self._tools = tools
         self._mailbox = Mailbox(lease, tools.store)

@@ -50,9 +50,9 @@ from soloist.core.events import (
     TimerFired,
 )
 from soloist.core.failures import FailureDetails
-from soloist.core.instances import InstanceRecord, Lease
+from soloist.core.instances import Lease
 from soloist.core.messages import Execution
-from soloist.core.outcomes import NextExecution, Outcome
+from soloist.core.outcomes import NextExecution, Outcome, record_after
 from soloist.core.state import OrchestrationState
 from soloist.core.work import WorkKind
 from soloist.engine.held import Held, HeldEnd, Tools
@@ -79,33 +79,42 @@ class _Arrived(msgspec.Struct, frozen=True):
 
 
 class _Errand:
-    """Brings an activity's completion to the execution that asked for it, and to no other."""
+    """Brings an activity's completion to the execution that asked for it, and to no other.
+
+    It lets go of its session when that execution is over: of what has ended, nothing is kept until
+    somebody looks for cycles.
+    """
 
     def __init__(self, session: Session) -> None:
-        self._session = session
+        self._session: Session | None = session
 
     @property
     def is_closed(self) -> bool:
         """Whether the execution is over or its session is."""
-        return self._session.is_closed or self._session.errand is not self
+        return self._session is None or self._session.is_closed
+
+    def close(self) -> None:
+        """Bring nothing any more."""
+        self._session = None
 
     def feed(self, task_id: int) -> Feed | None:
         """Say where the code stands, if the activity is all that it waits for."""
-        return self._session.feed(task_id)
+        return None if self._session is None else self._session.feed(task_id)
 
     def arrive(self, completion: TaskCompleted | TaskFailed, turn: FedTurn | None) -> None:
         """Take the activity's completion, and the turn that it caused if the code was fed it."""
-        self._session.arrive(completion, turn)
+        if self._session is not None:
+            self._session.arrive(completion, turn)
 
 
 class Session(Held):
-    """One leased orchestration at work; ``errand`` is that of the execution which runs now."""
+    """One leased orchestration at work."""
 
     def __init__(self, lease: Lease, tools: Tools) -> None:
         super().__init__(lease, tools)
         record = self._record = lease.record
         self._execution = self._execution_of(record.execution_id)
-        self.errand = _Errand(self)
+        self._errand = _Errand(self)
         self._state = OrchestrationState()
         self._end: End | None = None
         self._past: tuple[HistoryEvent, ...] | None = ()
@@ -150,6 +159,7 @@ class Session(Held):
                 if conclusion.is_over and not isinstance(conclusion.end, ContinueAsNew):
                     return HeldEnd.OVER
         finally:
+            self._errand.close()
             self._tools.executor.forget(self.generation)
 
     async def _load(self) -> None:
@@ -190,7 +200,8 @@ class Session(Held):
         self._next_timer_at = None
         self._completions.clear()
         record = self._record
-        self.errand = _Errand(self)
+        self._errand.close()
+        self._errand = _Errand(self)
         self._started = ExecutionStarted(
             at,
             record.name,
@@ -300,6 +311,7 @@ class Session(Held):
         if result.custom_status is not None:
             self._custom_status = None if result.custom_status == "null" else result.custom_status
         outcome = self._outcome(conclusion, arrived.consumed, history_length, now)
+        self.is_ending = conclusion.is_over and outcome.next_execution is None
         receipt = await tools.store.commit(outcome, tools.claim())
         if receipt is None:
             _log.info("stale commit refused", instance_id=self.instance_id)
@@ -348,33 +360,17 @@ class Session(Held):
         """Begin what the committed turn asked for."""
         following = outcome.next_execution
         if following is not None:
-            self._record = msgspec.structs.replace(
-                self._record,
-                execution_id=following.execution_id,
-                version=self._record.version if following.version is None else following.version,
-                input=following.input,
-            )
+            self._record = record_after(self._record, outcome)
             self._begin_execution(following.execution_id, following.input, now)
             # Answers for the execution that has ended are gone, and what was carried stands first.
             self._mailbox.read_afresh()
             return
         if conclusion.is_over:
-            self.ended_as = self._ended_record(outcome)
+            self.ended_as = record_after(self._record, outcome)
             return
         for event in conclusion.events:
             if isinstance(event, TaskScheduled):
                 self._begin_activity(event)
-
-    def _ended_record(self, outcome: Outcome) -> InstanceRecord:
-        return msgspec.structs.replace(
-            self._record,
-            status=outcome.status,
-            output=outcome.output,
-            custom_status=outcome.custom_status,
-            failure=outcome.failure,
-            updated_at=outcome.at,
-            history_length=outcome.history_length + len(outcome.events),
-        )
 
     def _begin_activity(self, scheduled: TaskScheduled) -> None:
         call = ActivityCall(
@@ -388,7 +384,7 @@ class Session(Held):
         tools = self._tools
         # A call that is polled for hours must not hold up the app's own activities.
         pool = tools.http_calls if scheduled.name == HTTP_ACTIVITY else tools.activities
-        pool.submit(self.errand, call)
+        pool.submit(self._errand, call)
 
     async def _run_code(self, turn: Turn, fed: FedTurn | None) -> EpisodeResult | None:
         """Run the user's code over one turn, unless it was ``fed`` it, giving it the past when it

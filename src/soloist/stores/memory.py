@@ -58,7 +58,7 @@ from soloist.core.messages import (
     refused_child,
     replaced_child,
 )
-from soloist.core.outcomes import NextExecution, Outcome
+from soloist.core.outcomes import NextExecution, Outcome, record_after
 from soloist.core.policy import StartDecision, decide_start
 from soloist.core.rewind import rewound
 from soloist.core.status import RuntimeStatus
@@ -519,15 +519,7 @@ class MemoryStore:
     def _record_step(self, instance: Instance, outcome: Outcome) -> None:
         instance.history += outcome.events
         instance.due_at = outcome.due_at
-        instance.record = msgspec.structs.replace(
-            instance.record,
-            status=outcome.status,
-            custom_status=outcome.custom_status,
-            output=outcome.output,
-            failure=outcome.failure,
-            updated_at=outcome.at,
-            history_length=len(instance.history),
-        )
+        instance.record = record_after(instance.record, outcome)
         if outcome.vanishes and not instance.inbox:
             self._hub.remove(instance)
         elif outcome.status.is_terminal:
@@ -539,18 +531,7 @@ class MemoryStore:
     def _begin_next(self, instance: Instance, outcome: Outcome, following: NextExecution) -> None:
         instance.history.clear()
         instance.due_at = self._clock.now()
-        instance.record = msgspec.structs.replace(
-            instance.record,
-            execution_id=following.execution_id,
-            status=RuntimeStatus.RUNNING,
-            input=following.input,
-            version=instance.record.version if following.version is None else following.version,
-            custom_status=outcome.custom_status,
-            output=None,
-            failure=None,
-            updated_at=outcome.at,
-            history_length=0,
-        )
+        instance.record = record_after(instance.record, outcome)
         instance.inbox = [each for each in instance.inbox if outlives_execution(each.event)]
         if following.carried:
             # Carried events come first: what waited already is numbered anew behind them.
