@@ -149,12 +149,14 @@ def test_whoever_begins_to_wait_while_the_end_is_committed_looks_for_itself() ->
 
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(hub.store, "commit", commit_and_answer_late)
-                await client.raise_event("x", "complete", None)
-                await hub.clock.settle()
-                assert (await client.status("x")).status is RuntimeStatus.COMPLETED
-                assert not waiting.done()
-                assert engine.end_of("x") is None
-                answered.set()
+                try:
+                    await client.raise_event("x", "complete", None)
+                    await hub.clock.settle()
+                    assert (await client.status("x")).status is RuntimeStatus.COMPLETED
+                    assert not waiting.done()
+                    assert engine.end_of("x") is None
+                finally:
+                    answered.set()
                 await asyncio.wait_for(waiting, 20)
 
     asyncio.run(scenario())
