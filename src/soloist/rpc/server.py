@@ -24,6 +24,7 @@ DEFAULT_MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 _KEEPALIVE_MS = 30_000
 _KEEPALIVE_TIMEOUT_MS = 10_000
 _MIN_PING_MS = 5_000
+_LOOKAHEAD_BYTES = 1024 * 1024
 
 
 class DoorSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,6 +126,10 @@ def _options(settings: DoorSettings) -> list[tuple[str, Any]]:
         ("grpc.so_reuseport", 0),
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         ("grpc.max_send_message_length", -1),
+        # Without probing how fast the peer is, which costs pings and wake-ups beside small
+        # messages, a stream may be so far ahead of its reader.
+        ("grpc.http2.bdp_probe", 0),
+        ("grpc.http2.lookahead_bytes", _LOOKAHEAD_BYTES),
         # A peer that is gone without a word is found out, and clients may look after us as well.
         ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
         ("grpc.keepalive_timeout_ms", _KEEPALIVE_TIMEOUT_MS),
