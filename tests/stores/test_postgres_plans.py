@@ -19,6 +19,12 @@ from soloist.stores.postgres.batch import Answer, Batch, Values
 from tests.contract.world import World
 
 INSTANCES = 100_000
+MANY = 20_000
+END_OTHERS = (
+    "SELECT pg_terminate_backend(pid, 20000) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND backend_type = 'client backend'"
+    " AND pid <> pg_backend_pid()"
+)
 FULL = """
 INSERT INTO soloist.instances (generation, hub_id, instance_id, name, created_at, input)
 SELECT n, 1, 'full' || n, 'Greet', 0, '"in"' FROM generate_series(1000000, 1000000 + {count}) AS n;
@@ -83,6 +89,7 @@ async def test_no_hot_statement_reads_a_whole_table(
         connection.execute(FULL.format(count=INSTANCES).encode())
         connection.execute("ANALYZE")
         await use_everything(postgres, store)
+        await list_instances(store)
         understand_arrays(connection)
         scans = {}
         for statement, values in recorded.items():
@@ -95,28 +102,58 @@ async def test_no_hot_statement_reads_a_whole_table(
     assert scans == {}
 
 
-async def use_everything(world: World, store: PostgresStore) -> None:
-    """Call every verb that is called while a hub works."""
+async def test_plans_that_were_made_in_an_empty_hub_read_little_of_a_full_one(
+    postgres: World,
+) -> None:
+    store = await postgres.opened()
+    assert isinstance(store, PostgresStore)
+    await use_everything(postgres, store, "first")
+    await use_everything(postgres, store, "again")
+    with psycopg.connect(postgres.url, autocommit=True) as connection:
+        connection.execute(FULL.format(count=MANY).encode())
+    with psycopg.connect(postgres.url, autocommit=True) as connection:
+        connection.execute("SELECT pg_stat_reset()")
+        await use_everything(postgres, store, "x")
+        connection.execute(END_OTHERS)  # a server's process tells what it has read when it ends
+        assert 0 < rows_read(connection) < MANY / 4
+
+
+def rows_read(connection: psycopg.Connection[Any]) -> int:
+    """Return how many rows were read of the hub's tables, as far as was told."""
+    row = connection.execute(
+        "SELECT (SELECT sum(idx_tup_read) FROM pg_stat_user_indexes)"
+        " + (SELECT sum(seq_tup_read) FROM pg_stat_user_tables)"
+    ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+async def list_instances(store: PostgresStore) -> None:
+    """Ask for listings, whose plans are made anew as the statistics of the tables change."""
+    await store.query(InstanceQuery())
+    await store.query(InstanceQuery(instance_id_prefix="full77"))
+
+
+async def use_everything(world: World, store: PostgresStore, instance_id: str = "x") -> None:
+    """Call every other verb that is called while a hub works."""
     host_id = await store.join("host")
-    receipt = await store.start(world.request(), host_id)
+    receipt = await store.start(world.request(instance_id), host_id)
     assert receipt.lease is not None
     first = world.step(receipt.lease)
     await store.commit(first, host_id)
-    await store.deliver("x", world.raised(), host_id)
+    await store.deliver(instance_id, world.raised(), host_id)
     message = SendRequest("@counter@k", world.requested())
     await store.commit(world.sends(receipt.lease, message, length=1), host_id)
     end = world.step(receipt.lease, length=1, status=RuntimeStatus.FAILED)
     await store.commit(end, host_id)
-    await store.rewind("x", "again", world.now(), host_id)
+    await store.rewind(instance_id, "again", world.now(), host_id)
     await store.release(receipt.record.generation, receipt.lease.epoch)
     await store.lease(host_id, 10)
     await store.renew(host_id)
-    await store.read("x")
+    await store.read(instance_id)
     await store.hold(receipt.record.generation)
     await store.history(receipt.record.generation)
     await store.inbox(receipt.record.generation, 0)
-    await store.query(InstanceQuery())
-    await store.query(InstanceQuery(instance_id_prefix="full77"))
     await store.backlog()
     await store.hosts()
     other = await world.opened()

@@ -54,10 +54,10 @@ _STEPS = (
     " WHERE s.events <> ''),"
     " emptied AS (DELETE FROM soloist.inbox AS m USING stepped AS s"
     " WHERE s.is_over AND m.generation = s.generation),"
-    " used AS (DELETE FROM soloist.inbox AS m USING stepped AS s,"
-    " unnest(%s, %s) AS u (generation, message_id)"
-    " WHERE NOT s.is_over AND u.generation = s.generation AND m.generation = u.generation"
-    " AND m.message_id = u.message_id)"
+    " used AS (DELETE FROM soloist.inbox AS m"
+    " USING unnest(%s, %s) AS u (generation, message_id)"
+    " WHERE m.generation = u.generation AND m.message_id = u.message_id AND u.generation"
+    " = ANY(ARRAY(SELECT s.generation FROM stepped AS s WHERE NOT s.is_over)))"
     " SELECT generation FROM stepped"
 )
 

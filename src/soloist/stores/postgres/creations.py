@@ -32,6 +32,10 @@ _FACTS = f"instance_id, name, version, created_at, input, extras, {', '.join(_PA
 # a generation is greater than all that its id had before. In the order of the ids, so that two
 # hosts that insert the same ids do not wait for each other; and an id that is seen to be taken is not
 # inserted, so that none waits for another's deletion, which is in no order.
+#
+# Its plan is made once, often in an empty hub, where reading all instances seems as cheap as looking
+# for one. So what is looked for is a subquery of one id, and an array: joins would be planned as
+# reading the whole hub for each group, and as comparing all new rows with all.
 _CREATE = (
     "WITH t AS MATERIALIZED (SELECT {time} AS now),"
     " n AS MATERIALIZED (SELECT u.*, nextval('soloist.generations') AS generation,"
@@ -40,8 +44,8 @@ _CREATE = (
     f" %(extras)s, {', '.join(f'%({each})s' for each in _PARENT)}, %(executions)s, %(due)s,"
     f" %(hosts)s) AS u ({_FACTS}, execution_id, due_at, host_id)"
     " LEFT JOIN soloist.hosts AS h ON h.host_id = u.host_id AND h.hub_id = %(hub_id)s"
-    " AND h.expires_at > t.now WHERE NOT EXISTS (SELECT 1 FROM soloist.instances AS taken"
-    " WHERE taken.hub_id = %(hub_id)s AND taken.instance_id = u.instance_id)),"
+    " AND h.expires_at > t.now WHERE (SELECT taken.generation FROM soloist.instances AS taken"
+    " WHERE taken.hub_id = %(hub_id)s AND taken.instance_id = u.instance_id) IS NULL),"
     f" i AS (INSERT INTO soloist.instances (generation, hub_id, {_FACTS})"
     f' SELECT generation, %(hub_id)s, {_FACTS} FROM n ORDER BY instance_id COLLATE "C"'
     " ON CONFLICT (hub_id, instance_id) DO NOTHING RETURNING generation),"
@@ -49,10 +53,10 @@ _CREATE = (
     " due_at, updated_at, history_length, last_message_id, mail)"
     " SELECT n.generation, %(hub_id)s, n.execution_id, %(pending)s, n.owner,"
     f" CASE WHEN n.owner IS NULL THEN 0 ELSE {FIRST_EPOCH} END, n.begins, n.created_at, 0, 0, false"
-    " FROM i JOIN n USING (generation))"
+    " FROM n WHERE n.generation = ANY(ARRAY(SELECT generation FROM i)))"
     " SELECT n.instance_id, n.generation, n.owner,"
     " CASE WHEN n.owner IS NULL AND n.begins <= t.now THEN pg_notify(%(channel)s, %(news)s) END"
-    " FROM i JOIN n USING (generation) CROSS JOIN t"
+    " FROM n CROSS JOIN t WHERE n.generation = ANY(ARRAY(SELECT generation FROM i))"
 )
 
 # What became of them, should the answer be lost: an execution's id is drawn for one start alone,
