@@ -6,6 +6,8 @@ An entity is the instance ``@name@key``. A timer trigger is kept as an entity to
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 from soloist.errors import InvalidRequest
@@ -16,7 +18,9 @@ MAX_HUB_NAME_LENGTH = 100
 ENTITY_MARK = "@"
 
 _TIMER_PREFIX = "@@timer@"
-_FORBIDDEN = frozenset("/\\#?")
+_FORBIDDEN = re.compile(r"[/\\#?]")
+_UNPRINTABLE = re.compile(r"[\x00-\x1F\x7F-\x9F\uD800-\uDFFF]")
+_FIRST_SURROGATE = 0xD800
 _DOT_SEGMENTS = (".", "..")
 
 
@@ -28,8 +32,8 @@ def hub_name_objection(name: str) -> str | None:
         return f"has {len(name)} characters, and at most {MAX_HUB_NAME_LENGTH} are allowed"
     if "/" in name:
         return "contains '/'"
-    fault = next(filter(None, map(_unprintable, name)), None)
-    return None if fault is None else f"contains {fault}"
+    unprintable = _unprintable_in(name)
+    return None if unprintable is None else f"contains {unprintable}"
 
 
 def check_instance_id(instance_id: str, max_length: int = MAX_INSTANCE_ID_LENGTH) -> str:
@@ -134,19 +138,18 @@ def _objection(instance_id: str, max_length: int) -> str | None:
         return "it begins with '@', which is reserved for entities"
     if instance_id in _DOT_SEGMENTS:
         return "'.' and '..' cannot be addressed in a URL"
-    for character in instance_id:
-        if character in _FORBIDDEN:
-            return f"it contains {character!r}"
-        fault = _unprintable(character)
-        if fault is not None:
-            return f"it contains {fault}"
-    return None
+    forbidden = _FORBIDDEN.search(instance_id)
+    if forbidden is not None:
+        return f"it contains {forbidden[0]!r}"
+    unprintable = _unprintable_in(instance_id)
+    return None if unprintable is None else f"it contains {unprintable}"
 
 
-def _unprintable(character: str) -> str | None:
-    code = ord(character)
-    if code < 0x20 or 0x7F <= code <= 0x9F:
-        return f"the control character U+{code:04X}"
-    if 0xD800 <= code <= 0xDFFF:
-        return f"the lone surrogate U+{code:04X}"
-    return None
+def _unprintable_in(text: str) -> str | None:
+    """Describe the first character of a text that nobody could read."""
+    found = _UNPRINTABLE.search(text)
+    if found is None:
+        return None
+    code = ord(found[0])
+    kind = "control character" if code < _FIRST_SURROGATE else "lone surrogate"
+    return f"the {kind} U+{code:04X}"
