@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -60,7 +60,7 @@ class Ear:
         """Write it down."""
         self.heard.append(("replaced", generation))
 
-    def work_waits(self) -> None:
+    def work_waits(self, due_at: datetime | None = None) -> None:
         """Write it down."""
         self.heard.append(("waits", 0))
 

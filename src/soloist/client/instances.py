@@ -88,7 +88,7 @@ class InstanceVerbs(EntityVerbs):
         if receipt.lease is not None:
             self._wakeups.granted(receipt.lease)
         elif receipt.decision is not StartDecision.RETURN:
-            self._wakeups.work_waits()
+            self._wakeups.work_waits(None if extras is None else extras.start_at)
         return receipt
 
     def _checked_extras(self, extras: Extras) -> Extras:

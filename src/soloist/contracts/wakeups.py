@@ -6,6 +6,7 @@ They are an optimisation. Every wake-up may be lost and nothing but time is lost
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 from typing import Protocol
 
 from soloist.core.instances import InstanceRecord, Lease
@@ -32,8 +33,8 @@ class WakeUps(Protocol):
     def replaced(self, generation: int) -> None:
         """An instance was replaced: whatever this host still does for it is in vain."""
 
-    def work_waits(self) -> None:
-        """Something is due that no host holds."""
+    def work_waits(self, due_at: datetime | None = None) -> None:
+        """Something that no host holds is due, or will be at that time."""
 
     def end_of(self, instance_id: str) -> asyncio.Future[InstanceRecord | None] | None:
         """Return a future that brings an instance as it ended, or nothing once this host lets go
@@ -57,7 +58,7 @@ class NoWakeUps:
     def replaced(self, generation: int) -> None:
         """Whoever holds the instance finds out at its next commit."""
 
-    def work_waits(self) -> None:
+    def work_waits(self, due_at: datetime | None = None) -> None:
         """Whoever has room finds the work by polling."""
 
     def end_of(self, instance_id: str) -> asyncio.Future[InstanceRecord | None] | None:

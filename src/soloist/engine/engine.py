@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -38,6 +38,7 @@ _MAX_RETRY_SECONDS = 60.0
 _MIN_PAUSE_SECONDS = 0.001
 _REPORT_SECONDS = 1.0
 _MAX_LEFT_VERSIONS = 100
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 _MOST_NAMED = 5
 
 
@@ -105,6 +106,7 @@ class Engine:
         self._returns: set[asyncio.Task[None]] = set()
         self._loops: list[asyncio.Task[None]] = []
         self._look_around = asyncio.Event()
+        self._looks_at = _LONG_AGO
         self._retry_seconds: dict[int, float] = {}
         self._watchers: dict[int, set[asyncio.Future[InstanceRecord | None]]] = {}
         self._due_instances = 0
@@ -343,8 +345,11 @@ class Engine:
         if session is not None:
             session.abandon()
 
-    def work_waits(self) -> None:
-        """Look for due instances now rather than at the next poll, if there is room for them."""
+    def work_waits(self, due_at: datetime | None = None) -> None:
+        """Look for due instances now rather than at the next poll, if there is room for them and
+        the poll would come too late."""
+        if due_at is not None and due_at >= self._looks_at:
+            return
         if self._room() > 0:
             self._look_around.set()
         else:
@@ -517,6 +522,7 @@ class Engine:
         With no room the line is counted instead, so that starts can be refused when it is full.
         """
         self._look_around.clear()
+        self._looks_at = self._clock.now() + timedelta(seconds=self._settings.poll_seconds)
         self._let_go_idle()
         limit = min(self._settings.lease_batch, max(0, self._room()))
         host_id = self._host_id
@@ -543,6 +549,7 @@ class Engine:
             # What is due and was not granted is in somebody else's hands for the moment.
             if until_due > 0 or grant.leases:
                 pause = max(_MIN_PAUSE_SECONDS, min(pause, until_due))
+        self._looks_at = self._clock.now() + timedelta(seconds=pause)
         await self._wait(self._look_around, pause)
 
     async def _renew_once(self) -> None:
