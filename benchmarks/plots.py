@@ -29,7 +29,7 @@ _COMPARED = (
     ("hello", "W1: sequences/s"),
     ("fan", "W2: activities/s"),
     ("steps", "W4: steps/s"),
-    ("starts", "starts/s"),
+    ("later", "starts/s"),
 )
 _SIZE_INCHES = (8, 4.5)
 

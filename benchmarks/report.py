@@ -18,7 +18,8 @@ _COLUMNS = (
     ("fan", "per_second", "W2, activities/s"),
     ("steps", "per_second", "W4, steps/s"),
     ("steps", "last_over_first", "last ÷ first"),
-    ("starts", "per_second", "starts, /s"),
+    ("later", "per_second", "starts, /s"),
+    ("starts", "per_second", "run beside, /s"),
 )
 
 

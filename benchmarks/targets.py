@@ -91,11 +91,11 @@ def _throughputs(results: Results, store: str) -> Iterator[Target]:
     for what, workload, limit in (
         ("W2, activities at once", "fan", 5),
         ("W4, activities one after another", "steps", _STEPS_RATIO[store]),
-        ("durable starts", "starts", 2),
+        ("durable starts", "later", 2),
     ):
         best = best_of(results, _DURABLE_PEERS[store], workload)
         yield times(f"{what} ÷ best durable peer", rate(hub, workload), rate(best, workload), limit)
-    yield times("refused starts of one id ÷ starts", rate(hub, "hot"), rate(hub, "starts"), 1)
+    yield times("refused starts of one id ÷ starts", rate(hub, "hot"), rate(hub, "later"), 1)
 
 
 def _latencies(results: Results, store: str) -> Iterator[Target]:

@@ -120,10 +120,18 @@ WORKLOADS = {
             quick={"callers": 64, "seconds": 1.0},
             seconds=2.0,
         ),
+        Workload(
+            name="later",
+            title="durable starts, 16 callers, of instances that nobody runs yet",
+            contestants=(*HUBS, *DURABLE_PEERS),
+            full={"callers": 16, "seconds": 2.0},
+            quick={"callers": 16, "seconds": 1.0},
+            seconds=2.5,
+        ),
         # Last in its process, because some are not done with what was started for a long time.
         Workload(
             name="starts",
-            title="durable starts, 16 callers",
+            title="durable starts, 16 callers; the instances run beside them",
             contestants=(*HUBS, *WEBS, "bare", *DURABLE_PEERS, *IN_MEMORY),
             full={"callers": 16, "seconds": 2.0},
             quick={"callers": 16, "seconds": 1.0},

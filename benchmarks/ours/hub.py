@@ -11,6 +11,7 @@ import statistics
 import sys
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 
@@ -19,6 +20,7 @@ from benchmarks.program import latencies_async, pace, rate, serve_async
 from benchmarks.waiting import resident_mib
 from soloist.app import Host, HostOptions, open_host
 from soloist.core.events import TaskCompleted
+from soloist.core.extras import Extras
 from soloist.errors import InstanceExists
 from soloist.telemetry import configure_logging
 
@@ -91,6 +93,14 @@ class Workloads:
         await host.client.wait(instance_id, _PATIENCE_SECONDS)
         return {"seconds": time.perf_counter() - began, "events": record.history_length}
 
+    async def later(self, *, callers: int, seconds: float) -> dict[str, float]:
+        """Durable starts of instances that begin tomorrow."""
+        host = await self._host()
+        tomorrow = Extras(start_at=datetime.now(UTC) + timedelta(days=1))
+        return await rate(
+            callers, seconds, lambda _: host.client.start("Hello", _new_id(), extras=tomorrow)
+        )
+
     async def starts(self, *, callers: int, seconds: float) -> dict[str, float]:
         """Durable starts; the instances run beside them."""
         host = await self._host()
@@ -158,6 +168,7 @@ async def measure() -> None:
                 "steps": measured.steps,
                 "curve": measured.steps,
                 "replay": measured.replay,
+                "later": measured.later,
                 "starts": measured.starts,
                 "hot": measured.hot,
                 "backlog": measured.backlog,

@@ -9,9 +9,11 @@ Run: ``python -m benchmarks.peers.absurd_peer URL``; with ``work`` it is a worke
 from __future__ import annotations
 
 import asyncio
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import absurdctl
@@ -20,7 +22,7 @@ from absurd_sdk import Absurd, AsyncAbsurd
 
 from benchmarks.program import keep_outstanding, latencies, pace, serve, thread_rate
 
-_QUEUE = "default"
+_QUEUE, _LATER = "default", "later"
 _WORKERS = 4
 _TASKS_A_WORKER = 25
 _POLL_SECONDS = 0.01
@@ -61,12 +63,13 @@ async def work(url: str) -> None:
 class Caller:
     """A client with its connection."""
 
-    def __init__(self, url: str) -> None:
-        self._app = Absurd(url, queue_name=_QUEUE)
+    def __init__(self, url: str, queue: str = _QUEUE) -> None:
+        self._app = Absurd(url, queue_name=queue)
+        self._queue = queue
 
     def start(self, task: str = "hello_sequence", params: object = None) -> str:
         """Start a task; return its id."""
-        spawned = self._app.spawn(task, params, queue=_QUEUE)
+        spawned = self._app.spawn(task, params, queue=self._queue)
         return str(spawned["task_id"])
 
     def finish(self, task_id: str) -> Any:
@@ -84,8 +87,9 @@ class Caller:
 class Workloads:
     """What is measured."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, workers: Sequence[subprocess.Popen[bytes]]) -> None:
         self._url = url
+        self._workers = workers
         self._caller = Caller(url)
 
     def alone(self, *, calls: int) -> dict[str, float]:
@@ -102,11 +106,23 @@ class Workloads:
 
         return thread_rate(_CALLERS, seconds, caller)
 
+    def later(self, *, callers: int, seconds: float) -> dict[str, float]:
+        """Durable starts in a queue that nobody serves, while the workers are kept from looking."""
+        for worker in self._workers:
+            worker.send_signal(signal.SIGSTOP)
+        try:
+            return self._starts(callers, seconds, _LATER)
+        finally:
+            for worker in self._workers:
+                worker.send_signal(signal.SIGCONT)
+
     def starts(self, *, callers: int, seconds: float) -> dict[str, float]:
         """Durable starts; the tasks run beside them."""
+        return self._starts(callers, seconds, _QUEUE)
 
+    def _starts(self, callers: int, seconds: float, queue: str) -> dict[str, float]:
         def caller(deadline: float) -> int:
-            client = Caller(self._url)
+            client = Caller(self._url, queue)
             done = 0
             while time.perf_counter() < deadline:
                 client.start()
@@ -131,12 +147,13 @@ def main(url: str) -> None:
     """Make the schema and the queue, start the workers, and serve the workloads."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(absurdctl.BUNDLED_SCHEMA_SQL)
-    Absurd(url).create_queue(_QUEUE)
+    for queue in (_QUEUE, _LATER):
+        Absurd(url).create_queue(queue)
     workers = [
         subprocess.Popen([sys.executable, "-m", "benchmarks.peers.absurd_peer", url, "work"])
         for _ in range(_WORKERS)
     ]
-    measured = Workloads(url)
+    measured = Workloads(url, workers)
     try:
         serve(
             {
@@ -145,6 +162,7 @@ def main(url: str) -> None:
                 "fan": measured.fan,
                 "steps": measured.steps,
                 "curve": measured.steps,
+                "later": measured.later,
                 "starts": measured.starts,
             }
         )

@@ -13,10 +13,12 @@ import asyncio
 import sqlite3
 import sys
 import time
+from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from typing import Any
 
-from dbos import DBOS
+from dbos import DBOS, DBOSClient, EnqueueOptions
 
 from benchmarks.program import keep_outstanding, latencies, pace, serve, thread_rate
 
@@ -69,13 +71,23 @@ def hello(*, outstanding: int, seconds: float) -> dict[str, float]:
     return thread_rate(_CALLERS, seconds, caller)
 
 
+def later(url: str, *, callers: int, seconds: float) -> dict[str, float]:
+    """Durable starts in a queue that nobody serves."""
+    client = DBOSClient(system_database_url=url)
+    place: EnqueueOptions = {"queue_name": "later", "workflow_name": hello_sequence.__name__}
+    return _repeated(lambda: client.enqueue(place), callers, seconds)
+
+
 def starts(*, callers: int, seconds: float) -> dict[str, float]:
     """Durable starts; the workflows run beside them."""
+    return _repeated(_start, callers, seconds)
 
+
+def _repeated(once: Callable[[], object], callers: int, seconds: float) -> dict[str, float]:
     def caller(deadline: float) -> int:
         done = 0
         while time.perf_counter() < deadline:
-            _start()
+            once()
             done += 1
         return done
 
@@ -121,6 +133,7 @@ def main(url: str, *, in_wal: bool) -> None:
             "fan": fan,
             "steps": steps,
             "curve": steps,
+            "later": partial(later, url),
             "starts": starts,
         }
     )

@@ -26,6 +26,7 @@ TINY: dict[str, Sizes] = {
     "curve": {"steps": 40, "window": 5, "points": 8},
     "replay": {"events": 60},
     "hot": {"callers": 4, "seconds": 0.1},
+    "later": {"callers": 2, "seconds": 0.1},
     "starts": {"callers": 2, "seconds": 0.1},
 }
 BACKLOG: Sizes = {"instances": 20, "calls": 5, "idle_seconds": 0.1}
