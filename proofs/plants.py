@@ -333,18 +333,18 @@ def _postgres_no_fence() -> None:
     "postgres-takes-lost-for-done", "A commit that never arrived is not acknowledged (PostgreSQL)."
 )
 def _postgres_takes_lost_for_done() -> None:
-    from soloist.stores.postgres import writer
+    from soloist.stores.postgres import committer
 
     async def resolve(_self: Any, _error: BaseException) -> None:
         return None
 
     _look_before_starting()
-    replace(writer.Writer, "_resolve", resolve)
+    replace(committer.Committer, "_resolve", resolve)
 
 
 @plant("postgres-asks-again", "A commit whose answer was lost is not done again (PostgreSQL).")
 def _postgres_asks_again() -> None:
-    from soloist.stores.postgres import writer
+    from soloist.stores.postgres import committer
 
     async def attempt(self: Any, *arguments: Any) -> None:
         try:
@@ -352,7 +352,7 @@ def _postgres_asks_again() -> None:
         finally:
             self._is_committing = False
 
-    attempt_before = replace(writer.Writer, "_attempt", attempt)
+    attempt_before = replace(committer.Committer, "_attempt", attempt)
 
 
 @plant("postgres-own-clock", "Leases and times are the database's (PostgreSQL).")
@@ -373,7 +373,8 @@ def _postgres_own_clock() -> None:
 
 @plant("postgres-ack-before-commit", "Nothing is acknowledged before its commit (PostgreSQL).")
 def _postgres_ack_before_commit() -> None:
-    from soloist.stores.postgres import writer
+    from soloist.stores.postgres import committer, writer
+    from soloist.stores.postgres.operations import Change
 
     async def attempt(self: Any, speaker: Any, group: list[Any], wanted: Any) -> None:
         self.proof_group = group
@@ -381,8 +382,8 @@ def _postgres_ack_before_commit() -> None:
 
     async def commit(self: Any, batch: Any) -> None:
         for operation in self.proof_group:
-            if isinstance(operation, writer.Change):
-                writer._tell(operation, operation.error, self._orphaned)
+            if isinstance(operation, Change):
+                writer._tell(operation, operation.error, lambda _: None)
         await asyncio.sleep(TELLING_TOO_EARLY_SECONDS)
         await commit_before(self, batch)
 
@@ -391,16 +392,16 @@ def _postgres_ack_before_commit() -> None:
             tell_before(operation, error, orphaned)
 
     _look_before_starting()
-    attempt_before = replace(writer.Writer, "_attempt", attempt)
-    commit_before = replace(writer.Writer, "_commit", commit)
+    attempt_before = replace(committer.Committer, "_attempt", attempt)
+    commit_before = replace(committer.Committer, "_commit", commit)
     tell_before = replace(writer, "_tell", tell)
 
 
 def _look_before_starting() -> None:
     """Let every start see rows first, so that its answer is known before the commit."""
-    from soloist.stores.postgres import writer
+    from soloist.stores.postgres import committer
 
-    replace(writer, "_may_all_create", lambda changes: not changes)
+    replace(committer, "_may_all_create", lambda changes: not changes)
 
 
 def _cut_transaction_in_two(batch: Any) -> None:

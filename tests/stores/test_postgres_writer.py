@@ -16,9 +16,10 @@ from soloist.core.outcomes import NextExecution
 from soloist.core.status import RuntimeStatus
 from soloist.errors import InstanceExists, InvalidRequest, Overloaded, StoreUnavailable
 from soloist.stores.postgres import DATABASE_TIME, PostgresStore
-from soloist.stores.postgres import writer as writer_module
+from soloist.stores.postgres import committer as committer_module
 from soloist.stores.postgres.batch import Speaker
 from soloist.stores.postgres.creations import end_process
+from soloist.stores.postgres.writer import WORTH_A_SECOND
 from tests.contract.databases import CLOCK
 from tests.contract.world import LEASE_SECONDS, World, present
 from tests.stores.waiting import until_a_lock_is_waited_for
@@ -54,6 +55,59 @@ async def test_writes_at_once_share_one_transaction(postgres: World) -> None:
     starts = [store.start(postgres.request(str(number)), None) for number in range(200)]
     await asyncio.gather(*starts)
     assert store.transactions == before + 1
+
+
+async def held_up(world: World, store: PostgresStore) -> tuple[Any, asyncio.Future[Any]]:
+    """Let one write wait in its transaction for a lock; return who holds it, and the write."""
+    await store.start(world.request("x"), None)
+    foreign = psycopg.connect(world.url)
+    foreign.execute("SELECT 1 FROM soloist.executions FOR UPDATE")
+    write = asyncio.ensure_future(store.deliver("x", world.raised(), None))
+    await until_a_lock_is_waited_for(world.url)
+    return foreign, write
+
+
+async def test_many_writes_do_not_wait_for_a_transaction_that_is_held_up(postgres: World) -> None:
+    store = await postgres_store(postgres)
+    foreign, write = await held_up(postgres, store)
+    with foreign:
+        starts = [store.start(postgres.request(str(n)), None) for n in range(WORTH_A_SECOND)]
+        await asyncio.wait_for(asyncio.gather(*starts), 10)
+        assert not write.done()
+    await write
+
+
+async def test_a_lease_runs_beside_no_other_transaction_of_its_host(postgres: World) -> None:
+    store = await postgres_store(postgres)
+    host_id = await store.join("host")
+    foreign, write = await held_up(postgres, store)
+    with foreign:
+        lease = asyncio.ensure_future(store.lease(host_id, 10))
+        starts = [
+            asyncio.ensure_future(store.start(postgres.request(str(n)), None))
+            for n in range(WORTH_A_SECOND)
+        ]
+        for _ in range(50):  # longer than a lease takes that waits for nobody
+            await store.read("x")
+        assert not lease.done() and not any(each.done() for each in starts)
+    await write
+    assert [each.record.instance_id for each in (await lease).leases] == ["x"]
+    await asyncio.gather(*starts)
+
+
+async def test_a_store_that_closes_finishes_what_waits_behind_a_transaction(
+    postgres: World,
+) -> None:
+    store = await postgres_store(postgres)
+    foreign, write = await held_up(postgres, store)
+    with foreign:
+        start = asyncio.ensure_future(store.start(postgres.request("y"), None))
+        await store.read("x")
+        closing = asyncio.ensure_future(store.close())
+        await asyncio.sleep(0)
+        assert not closing.done()
+    await closing
+    assert write.done() and (await start).record.instance_id == "y"
 
 
 async def test_a_refusal_does_not_disturb_the_rest_of_its_group(postgres: World) -> None:
@@ -239,7 +293,7 @@ async def test_a_start_whose_instance_has_gone_on_since_is_not_taken_for_undone(
         return await original(*arguments)
 
     original = end_process
-    monkeypatch.setattr("soloist.stores.postgres.writer.end_process", go_on)
+    monkeypatch.setattr("soloist.stores.postgres.committer.end_process", go_on)
     proxy.lose_answers(1)
     with pytest.raises(StoreUnavailable, match="unknown"):
         await store.start(_request(store, "x"), None)
@@ -250,7 +304,7 @@ async def test_a_start_whose_instance_has_gone_on_since_is_not_taken_for_undone(
 async def test_a_process_of_the_server_that_may_still_commit_is_ended(
     far: tuple[Proxy, PostgresStore], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer_module, "ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(committer_module, "ANSWER_SECONDS", 0.5)
     _, store = far
     await store.open()
     await store.start(_request(store, "x"), None)
@@ -301,7 +355,7 @@ async def test_a_commit_that_never_arrived_changed_nothing(
 async def test_leases_of_which_nobody_knows_are_given_up_with_the_host(
     far: tuple[Proxy, PostgresStore], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer_module, "RESOLVE_SECONDS", 0.0)
+    monkeypatch.setattr(committer_module, "RESOLVE_SECONDS", 0.0)
     proxy, store = far
     await store.open()
     host_id = await store.join("host")
@@ -317,7 +371,7 @@ async def test_leases_of_which_nobody_knows_are_given_up_with_the_host(
 async def test_a_half_open_connection_is_given_up(
     far: tuple[Proxy, PostgresStore], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer_module, "ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(committer_module, "ANSWER_SECONDS", 0.5)
     proxy, store = far
     await store.open()
     await store.start(_request(store, "x"), None)
@@ -335,8 +389,8 @@ async def test_a_half_open_connection_is_given_up(
 async def test_a_commit_that_no_synchronous_standby_has_is_not_acknowledged(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(writer_module, "ANSWER_SECONDS", 1.0)
-    monkeypatch.setattr(writer_module, "RESOLVE_SECONDS", 6.0)
+    monkeypatch.setattr(committer_module, "ANSWER_SECONDS", 1.0)
+    monkeypatch.setattr(committer_module, "RESOLVE_SECONDS", 6.0)
     with primary_and_standby() as (primary, standby):
         store = PostgresStore(
             primary.create_database(), task_hub="hub", lease_seconds=LEASE_SECONDS

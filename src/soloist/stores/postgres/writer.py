@@ -1,20 +1,13 @@
-"""The writer: commits operations in groups, over one connection.
+"""The writer: gathers operations into groups, and has them committed.
 
 Rules of this file: while one transaction is under way, operations gather; then they all go into
-the next one. Nobody hears of a result before the commit that holds it. An operation that refuses (a
-domain error) before it has changed anything leaves its neighbours as they are; anything else that
-goes wrong undoes the group, and its operations are run again, one a transaction.
+the next one. When many have gathered already, they go into a second transaction beside it, so that
+neither the database nor this process waits for the other. Nobody hears of a result before the
+commit that holds it. When a group fails through one of its operations, all are run again, one a
+transaction.
 
-Plain steps, and starts as long as their ids are free, are one round trip; whatever sees rows first
-is two. A start whose id turns out to be taken, which costs it a transaction more, is run again in
-that way.
-
-When the answer to a COMMIT is lost with the connection, the database is asked what became of that
-transaction. One of a single round trip does not know its number: the server's process that may be
-at it is ended, its starts are looked for, and whoever has a step in it is told that nobody knows.
-Behind a pooler that process is not known, and starts see rows first. When the database cannot be
-asked for long, ``lost_track`` is set: it may hold leases for this process of which nobody here
-knows.
+Two transactions side by side are to each other as those of two hosts. An operation that is a
+transaction of its own runs beside no other: what it skips because it is locked is held by others.
 """
 
 from __future__ import annotations
@@ -22,148 +15,40 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
-from enum import Enum
-from functools import partial
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import psycopg
-from psycopg import errors
 
 from soloist.core.instances import CommitReceipt, StartReceipt
-from soloist.errors import InvalidRequest, Overloaded, SoloistError, StoreUnavailable
-from soloist.failpoints import reach
-from soloist.stores.postgres import starts
-from soloist.stores.postgres.batch import Answer, Batch, ServerProcess, Speaker
-from soloist.stores.postgres.commits import NOTHING_MOVED, EncodedOutcome, step_all
-from soloist.stores.postgres.connection import (
-    ANSWER_SECONDS,
-    NOT_STORABLE,
-    TIMELINE,
-    Address,
-    Connection,
-    in_time,
-    is_trouble,
-    unavailable,
-)
-from soloist.stores.postgres.creations import Created, Creation, end_process, find_created
-from soloist.stores.postgres.flush import flush
-from soloist.stores.postgres.line import Line, is_lost
-from soloist.stores.postgres.load import Loader, view_of
-from soloist.stores.postgres.news import send_news
+from soloist.errors import Overloaded, StoreUnavailable
+from soloist.stores.postgres.commits import EncodedOutcome
+from soloist.stores.postgres.committer import Committer, told_of
+from soloist.stores.postgres.connection import Address, Connection, is_trouble
+from soloist.stores.postgres.creations import Creation
+from soloist.stores.postgres.load import Loader
+from soloist.stores.postgres.operations import Change, Operation, Solo, Start, Step
 from soloist.stores.postgres.view import View
-from soloist.stores.postgres.wanted import Missing, Wanted
+from soloist.stores.postgres.wanted import Wanted
 
 MAX_WAITING_OPERATIONS = 10_000
 MAX_GROUP_OPERATIONS = 500
 MAX_GROUP_BYTES = 16 * 1024 * 1024
 """How much of payloads one transaction takes; one operation may be larger and then goes alone."""
 
-MAX_ATTEMPTS = 50
-"""How often a group is tried again because others were faster, before its callers are told."""
-
-RESOLVE_SECONDS = 10.0
-"""How long the database may be away before it can be asked about a lost commit."""
+COMMITTERS = 2
+WORTH_A_SECOND = 16
+"""How many operations go into a transaction beside one that is under way; fewer cost more so than
+they gain."""
 
 T = TypeVar("T")
-
-_HAND_ON = "SELECT pg_logical_emit_message(true, 'soloist', '')"
-"""A commit that changes nothing: when it is acknowledged, synchronous standbys have it, and so
-everything before. What a primary that crashed finds in its own log they may not have."""
-
-# Others were faster: the same operations decide anew on what they left.
-_LOST_RACE = (
-    errors.UniqueViolation,
-    errors.SerializationFailure,
-    errors.DeadlockDetected,
-)
-
-
-class Change:
-    """An operation that sees rows first: ``want`` names them, ``run`` works on them."""
-
-    __slots__ = ("error", "future", "payload_bytes", "result", "run", "want")
-
-    def __init__(
-        self,
-        want: Callable[[Wanted], None],
-        run: Callable[[View], Any],
-        payload_bytes: int,
-        future: asyncio.Future[Any],
-    ) -> None:
-        self.payload_bytes = payload_bytes
-        self.want = want
-        self.run = run
-        self.future = future
-        self.result: Any = None
-        self.error: BaseException | None = None
-
-
-class Start(Change):
-    """A start. It sees rows only when its id was found to be taken, as ``is_taken`` says."""
-
-    __slots__ = ("creation", "is_taken")
-
-    def __init__(self, creation: Creation, future: asyncio.Future[Any]) -> None:
-        request, host_id = creation.request, creation.host_id
-        super().__init__(
-            partial(starts.want, request, host_id),
-            partial(starts.start, request=request, host_id=host_id),
-            len(request.input or ""),
-            future,
-        )
-        self.creation = creation
-        self.is_taken = False
-
-
-class Step:
-    """A plain step, for the statement that carries out all of them."""
-
-    __slots__ = ("error", "future", "payload_bytes", "result", "step")
-
-    def __init__(self, step: EncodedOutcome, future: asyncio.Future[Any]) -> None:
-        self.step = step
-        self.payload_bytes = step.payload_bytes
-        self.future = future
-        self.result: CommitReceipt | None = None
-        self.error: BaseException | None = None
-
-
-class Solo:
-    """An operation that is a transaction of its own."""
-
-    __slots__ = ("error", "future", "result", "run")
-
-    def __init__(
-        self, run: Callable[[Connection], Awaitable[Any]], future: asyncio.Future[Any]
-    ) -> None:
-        self.run = run
-        self.future = future
-        self.result: Any = None
-        self.error: BaseException | None = None
-
-
-class Fate(Enum):
-    """What became of a transaction whose COMMIT nobody answered."""
-
-    COMMITTED = "it is done"
-    ABORTED = "it is not, and never will be"
-    PASSED = "it may have been done, and what it did is gone on from"
-    UNDECIDED = "one must ask again"
-    ANOTHER_LIFE = "the database that knew is gone"
-
-
-Operation = Change | Step | Solo
-
-
-class _Again(Exception):
-    """A row appeared between the locks and the reading."""
 
 
 class Writer:
     """Runs operations in groups. Belongs to one event loop.
 
-    ``transactions`` counts the commits. ``orphaned`` is told of results whose caller has gone
-    away. ``home`` returns the host of this process.
+    ``orphaned`` is told of results whose caller has gone away. ``home`` returns the host of this
+    process. ``lost_track`` is set when the database may hold leases for this process of which
+    nobody here knows.
     """
 
     def __init__(
@@ -173,39 +58,42 @@ class Writer:
         home: Callable[[], int | None],
         max_waiting: int = MAX_WAITING_OPERATIONS,
     ) -> None:
-        self.transactions = 0
         self._address = address
         self._orphaned = orphaned
         self._home = home
         self._max_waiting = max_waiting
         self._waiting: deque[Operation] = deque()
         self._suspects: deque[Operation] = deque()
-        self._line = Line(address)
-        self._loader: Loader | None = None
-        self._hub_id = 0
+        self._committers: tuple[Committer, ...] = ()
+        self._turning: list[asyncio.Task[None]] = []
         self._wake = asyncio.Event()
-        self._turning: asyncio.Task[None] | None = None
+        self._under_way = 0
+        self._is_alone = False
         self._is_open = False
-        self._is_committing = False
-        self._ask_fate: Callable[[], Awaitable[Fate]] | None = None
         self.lost_track = False
+
+    @property
+    def transactions(self) -> int:
+        """How many commits there were since it was opened."""
+        return sum(each.transactions for each in self._committers)
 
     def open(self, hub_id: int, time: str) -> None:
         """Begin to work on a database that is prepared."""
-        self._hub_id = hub_id
-        self._loader = Loader(hub_id, time, self._address.is_pooled)
+        loader = Loader(hub_id, time, self._address.is_pooled)
+        self._committers = tuple(
+            Committer(self._address, hub_id, loader, self._home, self._lose_track)
+            for _ in range(COMMITTERS)
+        )
         self._is_open = True
-        self._turning = asyncio.create_task(self._turn())
+        self._turning = [asyncio.create_task(self._turn(each)) for each in self._committers]
 
     async def close(self) -> None:
-        """Finish what was asked for and close the connection."""
-        if not self._is_open:
-            return
+        """Finish what was asked for and close the connections."""
         self._is_open = False
         self._wake.set()
-        assert self._turning is not None, "opening starts it"
-        await self._turning
-        await self._line.drop()
+        await asyncio.gather(*self._turning)
+        for each in self._committers:
+            await each.close()
 
     def change(
         self, want: Callable[[Wanted], None], run: Callable[[View], T], payload_bytes: int = 0
@@ -254,17 +142,31 @@ class Writer:
         self._wake.set()
         return operation.future
 
-    async def _turn(self) -> None:
-        """Run group after group until the store is closed and nothing waits."""
+    async def _turn(self, committer: Committer) -> None:
+        """Let a committer run group after group until the store is closed and nothing waits."""
         while True:
-            group = self._next_group()
-            if group:
-                await self._run(group)
+            if self._may_begin(committer):
+                group = self._next_group()
+                self._is_alone = isinstance(group[0], Solo)
+                self._under_way += 1
+                await self._run(committer, group)
+                self._under_way -= 1
+                self._wake.set()  # what could not be begun beside it
                 continue
-            if not self._is_open:
+            if not self._is_open and not self._under_way:
                 return
             self._wake.clear()
             await self._wake.wait()
+
+    def _may_begin(self, committer: Committer) -> bool:
+        """Whether a group waits that it may run now, beside what is under way. What is alone always
+        goes to the first, whose connection is in use anyway."""
+        if not self._under_way:
+            is_first = committer is self._committers[0]
+            return is_first and bool(self._suspects or self._waiting)
+        if self._is_alone or self._suspects or len(self._waiting) < WORTH_A_SECOND:
+            return False
+        return not isinstance(self._waiting[0], Solo)
 
     def _next_group(self) -> list[Operation]:
         if self._suspects:
@@ -287,15 +189,15 @@ class Writer:
             group.append(self._waiting.popleft())
         return group
 
-    async def _run(self, group: list[Operation]) -> None:
+    async def _run(self, committer: Committer, group: list[Operation]) -> None:
         """Run a group to its end, and tell everyone what came of it."""
         try:
-            error = await self._outcome_of(group)
+            error = await committer.commit(group)
         except Exception as caught:  # noqa: BLE001  # it belongs to whoever asked
             if len(group) > 1 and not _is_nobodys_fault(caught):
                 self._suspects.extend(group)  # one is guilty: from here on each for itself
                 return
-            error = self._told(caught) if isinstance(caught, psycopg.Error) else caught
+            error = told_of(self._address, caught) if isinstance(caught, psycopg.Error) else caught
         again: list[Operation] = []
         for operation in group:
             if error is None and _must_run_again(operation):
@@ -304,220 +206,8 @@ class Writer:
                 _tell(operation, error or operation.error, self._orphaned)
         self._waiting.extendleft(reversed(again))
 
-    async def _outcome_of(self, group: list[Operation]) -> BaseException | None:
-        """Commit a group, however often others are faster; return what all are told."""
-        wanted = _wanted_by(group)
-        is_fresh = not self._line.is_up
-        attempts = 0
-        while attempts < MAX_ATTEMPTS:
-            attempts += 1
-            speaker = await self._line.speaker()
-            try:
-                reach("commit.before")
-                await in_time(self._attempt(speaker, group, wanted), ANSWER_SECONDS)
-            except Missing as missing:
-                missing.widen(wanted)
-                attempts -= 1  # it has an end of its own: each time more is wanted
-                await self._roll_back(speaker)
-            except (_Again, *_LOST_RACE):
-                await self._roll_back(speaker)
-            except psycopg.Error as error:
-                if isinstance(error, NOT_STORABLE) or not is_lost(speaker.connection, error):
-                    await self._roll_back(speaker)
-                    raise
-                await self._line.drop()
-                if self._is_committing:
-                    told = await self._resolve(error)
-                    if told is not Fate.ABORTED:
-                        return told
-                if is_fresh:
-                    raise
-                is_fresh = True  # it had gone away long before; nothing that was sent counts
-            except BaseException:
-                await self._roll_back(speaker)
-                raise
-            else:
-                reach("commit.durable")
-                return None
-        raise StoreUnavailable(
-            f"{MAX_ATTEMPTS} times others changed the same instances first. Try again."
-        )
-
-    async def _attempt(self, speaker: Speaker, group: list[Operation], wanted: Wanted) -> None:
-        self._is_committing = False
-        self._ask_fate = None
-        first = group[0]
-        if isinstance(first, Solo):
-            await self._alone(speaker, first)
-            return
-        steps = [each for each in group if isinstance(each, Step)]
-        changes = [each for each in group if isinstance(each, Change)]
-        if _may_all_create(changes) and not (changes and self._address.is_pooled):
-            await self._step(
-                speaker, steps, [each for each in changes if isinstance(each, Start)], wanted
-            )
-        else:
-            await self._change(speaker, steps, changes, wanted)
-
-    async def _alone(self, speaker: Speaker, operation: Solo) -> None:
-        """Commit an operation that speaks SQL itself."""
-        assert self._loader is not None, "opening makes it"
-        connection = speaker.connection
-        async with connection.pipeline():
-            for statement in self._loader.opening:
-                await connection.execute(statement)
-            operation.result = await operation.run(connection)
-            number = await connection.execute(
-                f"SELECT pg_current_xact_id_if_assigned()::text || '@' || {TIMELINE}"
-            )
-        row = await number.fetchone()
-        if row is not None and row[0] is not None:
-            self._ask_fate = partial(self._fate_of, row[0])
-        await self._commit(speaker.batch())
-
-    async def _step(
-        self, speaker: Speaker, steps: list[Step], creating: list[Start], wanted: Wanted
-    ) -> None:
-        """Commit plain steps and starts of free ids, in one round trip."""
-        assert self._loader is not None, "opening makes it"
-        batch = speaker.batch()
-        self._loader.begin(batch)
-        if creating:
-            self._loader.ask(wanted, []).guard(batch)
-        if steps:
-            self._loader.lock(batch, _generations(steps))
-            stepped = step_all(batch, [each.step for each in steps])
-        if creating:
-            created = self._loader.create(batch, _creations(creating))
-            self._ask_fate = partial(self._fate_with, creating, steps, speaker.process)
-        await self._commit(batch)
-        if steps:
-            _note_steps(steps, stepped)
-        if creating:
-            _note_starts(creating, Created(created.rows))
-
-    async def _change(
-        self, speaker: Speaker, steps: list[Step], changes: list[Change], wanted: Wanted
-    ) -> None:
-        """Commit operations that see rows first, and with them plain steps: in two round trips."""
-        assert self._loader is not None, "opening makes it"
-        request = self._loader.ask(wanted, _generations(steps))
-        batch = speaker.batch()
-        self._loader.begin(batch)
-        request.lock(batch)
-        stepped = step_all(batch, [each.step for each in steps]) if steps else None
-        request.read(batch)
-        await batch.run()
-        if stepped is not None:
-            _note_steps(steps, stepped)
-        loaded = request.loaded()
-        if loaded is None:
-            raise _Again
-        view = view_of(loaded, wanted, self._hub_id, self._home())
-        for operation in changes:
-            _run_one(operation, view)
-        if not view.changes and not steps:
-            await self._roll_back(speaker)  # nothing to keep, and not to be synced
-            return
-        self._ask_fate = partial(self._fate_of, loaded.transaction_id)
-        batch = speaker.batch()
-        flush(batch, view)
-        send_news(batch, view)
-        await self._commit(batch)
-
-    async def _commit(self, batch: Batch) -> None:
-        reach("commit.written")
-        batch.add("COMMIT")
-        self._is_committing = True
-        await batch.run()
-        self.transactions += 1
-
-    async def _resolve(self, error: psycopg.Error) -> BaseException | Literal[Fate.ABORTED] | None:
-        """Find out what became of a transaction whose COMMIT nobody answered; return what all are
-        told, ``None`` when it is done, or ``Fate.ABORTED``."""
-        if self._ask_fate is None:
-            return self._told(error)
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + RESOLVE_SECONDS
-        while loop.time() < deadline:
-            try:
-                fate = await in_time(self._ask_fate(), ANSWER_SECONDS)
-                if fate is Fate.COMMITTED:
-                    await in_time(self._hand_on(), ANSWER_SECONDS)
-                    return None
-            except psycopg.Error:
-                await self._line.drop()
-                fate = Fate.UNDECIDED
-            if fate is Fate.ABORTED:
-                return fate
-            if fate is Fate.PASSED:
-                return self._unknown()
-            if fate is Fate.ANOTHER_LIFE:
-                break
-            await self._line.pause()
+    def _lose_track(self) -> None:
         self.lost_track = True
-        return self._unknown()
-
-    def _unknown(self) -> StoreUnavailable:
-        return StoreUnavailable(
-            f"The {self._address.shown} went away in the middle of a commit, and it is unknown"
-            " whether that was done. Look before you ask again."
-        )
-
-    async def _hand_on(self) -> None:
-        await (await self._line.connection()).execute(_HAND_ON)
-
-    async def _fate_of(self, transaction_id: str) -> Fate:
-        connection = await self._line.connection()
-        number, _, timeline = transaction_id.partition("@")
-        found = await connection.execute(f"SELECT {TIMELINE}")
-        row = await found.fetchone()
-        if row is None or row[0] != timeline:
-            return Fate.ANOTHER_LIFE  # there, the number may be that of another transaction
-        found = await connection.execute("SELECT pg_xact_status(%s::xid8)", (number,))
-        row = await found.fetchone()
-        match row:
-            case ("committed",):
-                return Fate.COMMITTED
-            case ("in progress",):
-                return Fate.UNDECIDED
-        return Fate.ABORTED
-
-    async def _fate_with(
-        self, creating: list[Start], steps: list[Step], process: ServerProcess
-    ) -> Fate:
-        """Find out by the starts of a transaction; all others in it are told that nobody knows."""
-        connection = await self._line.connection()
-        if await end_process(connection, process):
-            return Fate.UNDECIDED
-        found = await find_created(connection, _creations(creating), hub_id=self._hub_id)
-        if not found.created:
-            # What is under such an id may be ours still, and have gone on since.
-            return Fate.PASSED if found.taken else Fate.ABORTED
-        for start in creating:
-            start.result = found.created.receipt(start.creation)
-            start.error = self._unknown() if start.result is None else None
-        for step in steps:
-            step.error = self._unknown()
-        return Fate.COMMITTED
-
-    async def _roll_back(self, speaker: Speaker) -> None:
-        """End a transaction that came to nothing; a connection that cannot is given up."""
-        batch = speaker.batch()
-        batch.add("ROLLBACK")
-        try:
-            await in_time(batch.run(), ANSWER_SECONDS)
-        except psycopg.Error:
-            await self._line.drop()
-
-    def _told(self, error: psycopg.Error) -> SoloistError:
-        told: SoloistError
-        if isinstance(error, NOT_STORABLE):
-            told = InvalidRequest(f"The database cannot hold this: {str(error).splitlines()[0]}.")
-        else:
-            told = unavailable(self._address, error)
-        told.__cause__ = error
-        return told
 
 
 def _is_nobodys_fault(error: Exception) -> bool:
@@ -525,59 +215,9 @@ def _is_nobodys_fault(error: Exception) -> bool:
     return isinstance(error, psycopg.Error) and is_trouble(error)
 
 
-def _wanted_by(group: list[Operation]) -> Wanted:
-    wanted = Wanted()
-    for operation in group:
-        if isinstance(operation, Change):
-            operation.want(wanted)
-    return wanted
-
-
-def _generations(steps: list[Step]) -> list[int]:
-    return [each.step.outcome.generation for each in steps]
-
-
-def _may_all_create(changes: list[Change]) -> bool:
-    """Whether the changes are starts whose ids may be free; of those that share an id one at most
-    would find it so."""
-    ids = {
-        each.creation.request.instance_id
-        for each in changes
-        if isinstance(each, Start) and not each.is_taken
-    }
-    return len(ids) == len(changes)
-
-
 def _must_run_again(operation: Operation) -> bool:
     """Whether nothing is known yet but that an id is taken."""
     return isinstance(operation, Start) and operation.result is None and operation.error is None
-
-
-def _creations(starts: list[Start]) -> list[Creation]:
-    return [each.creation for each in starts]
-
-
-def _note_starts(creating: list[Start], created: Created) -> None:
-    for each in creating:
-        each.result = created.receipt(each.creation)
-        each.is_taken = each.result is None
-
-
-def _note_steps(steps: list[Step], stepped: Answer) -> None:
-    done = {row[0] for row in stepped.rows}
-    for each in steps:
-        each.result = NOTHING_MOVED if each.step.outcome.generation in done else None
-
-
-def _run_one(operation: Change, view: View) -> None:
-    operation.error = None
-    changes = view.changes
-    try:
-        operation.result = operation.run(view)
-    except SoloistError as refusal:
-        if view.changes != changes:
-            raise
-        operation.error = refusal
 
 
 def _tell(
