@@ -400,8 +400,11 @@ def _postgres_ack_before_commit() -> None:
 def _look_before_starting() -> None:
     """Let every start see rows first, so that its answer is known before the commit."""
     from soloist.stores.postgres import committer
+    from soloist.stores.postgres.operations import Change
 
-    replace(committer, "_may_all_create", lambda changes: not changes)
+    replace(
+        committer, "see_rows", lambda group, **_: any(isinstance(each, Change) for each in group)
+    )
 
 
 def _cut_transaction_in_two(batch: Any) -> None:

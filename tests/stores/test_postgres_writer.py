@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import psycopg
 import pytest
@@ -58,41 +58,86 @@ async def test_writes_at_once_share_one_transaction(postgres: World) -> None:
 
 
 async def held_up(world: World, store: PostgresStore) -> tuple[Any, asyncio.Future[Any]]:
-    """Let one write wait in its transaction for a lock; return who holds it, and the write."""
-    await store.start(world.request("x"), None)
+    """Let a step wait in its transaction for a lock; return who holds it, and the step."""
+    lease = await world.held(store)
     foreign = psycopg.connect(world.url)
     foreign.execute("SELECT 1 FROM soloist.executions FOR UPDATE")
-    write = asyncio.ensure_future(store.deliver("x", world.raised(), None))
+    step = asyncio.ensure_future(store.commit(world.step(lease)))
     await until_a_lock_is_waited_for(world.url)
-    return foreign, write
+    return foreign, step
+
+
+def many_starts(world: World, store: PostgresStore) -> list[asyncio.Task[StartReceipt]]:
+    """Begin so many starts that they are worth a second transaction."""
+    return [
+        asyncio.ensure_future(store.start(world.request(str(number)), None))
+        for number in range(WORTH_A_SECOND)
+    ]
+
+
+async def until_done_what_waits_for_nobody(store: PostgresStore) -> None:
+    """Read so often that a write would have been done meanwhile which waits for nobody."""
+    for _ in range(50):
+        await store.read("x")
 
 
 async def test_many_writes_do_not_wait_for_a_transaction_that_is_held_up(postgres: World) -> None:
     store = await postgres_store(postgres)
     foreign, write = await held_up(postgres, store)
     with foreign:
-        starts = [store.start(postgres.request(str(n)), None) for n in range(WORTH_A_SECOND)]
-        await asyncio.wait_for(asyncio.gather(*starts), 10)
+        await asyncio.wait_for(asyncio.gather(*many_starts(postgres, store)), 10)
         assert not write.done()
     await write
 
 
+async def test_what_sees_rows_runs_beside_no_other_transaction_of_its_host(
+    postgres: World,
+) -> None:
+    store = await postgres_store(postgres)
+    foreign, write = await held_up(postgres, store)
+    told: list[str] = []
+    with foreign:
+        mail = asyncio.ensure_future(store.deliver("x", postgres.raised(), None))
+        starts = many_starts(postgres, store)
+        write.add_done_callback(lambda _: told.append("step"))
+        mail.add_done_callback(lambda _: told.append("mail"))
+        starts[0].add_done_callback(lambda _: told.append("start"))
+        await until_done_what_waits_for_nobody(store)
+        assert told == []
+    await asyncio.gather(write, mail, *starts)
+    assert told[0] == "step"
+
+
 async def test_a_lease_runs_beside_no_other_transaction_of_its_host(postgres: World) -> None:
     store = await postgres_store(postgres)
-    host_id = await store.join("host")
     foreign, write = await held_up(postgres, store)
+    host_id = store._host_id
+    assert host_id is not None
     with foreign:
         lease = asyncio.ensure_future(store.lease(host_id, 10))
-        starts = [
-            asyncio.ensure_future(store.start(postgres.request(str(n)), None))
-            for n in range(WORTH_A_SECOND)
-        ]
-        for _ in range(50):  # longer than a lease takes that waits for nobody
-            await store.read("x")
+        starts = many_starts(postgres, store)
+        await until_done_what_waits_for_nobody(store)
         assert not lease.done() and not any(each.done() for each in starts)
-    await write
-    assert [each.record.instance_id for each in (await lease).leases] == ["x"]
-    await asyncio.gather(*starts)
+    await asyncio.gather(write, lease, *starts)
+
+
+async def test_what_a_second_connection_could_not_take_waits_for_the_first(
+    postgres: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await postgres_store(postgres)
+    foreign, write = await held_up(postgres, store)
+    refused = asyncio.Event()
+
+    async def refuse(_address: object) -> NoReturn:
+        refused.set()
+        raise psycopg.OperationalError("no connection to spare")
+
+    monkeypatch.setattr("soloist.stores.postgres.line.connect", refuse)
+    with foreign:
+        starts = many_starts(postgres, store)
+        await refused.wait()
+        assert not any(each.done() for each in starts)
+    await asyncio.gather(write, *starts)
 
 
 async def test_a_store_that_closes_finishes_what_waits_behind_a_transaction(

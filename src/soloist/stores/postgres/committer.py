@@ -43,7 +43,7 @@ from soloist.stores.postgres.flush import flush
 from soloist.stores.postgres.line import Line, is_lost
 from soloist.stores.postgres.load import Loader, view_of
 from soloist.stores.postgres.news import send_news
-from soloist.stores.postgres.operations import Change, Operation, Solo, Start, Step
+from soloist.stores.postgres.operations import Change, Operation, Solo, Start, Step, see_rows
 from soloist.stores.postgres.view import View
 from soloist.stores.postgres.wanted import Missing, Wanted
 
@@ -103,6 +103,18 @@ class Committer:
         self._is_committing = False
         self._ask_fate: Callable[[], Awaitable[Fate]] | None = None
 
+    @property
+    def is_up(self) -> bool:
+        """Whether it is connected, as far as anybody knows."""
+        return self._line.is_up
+
+    async def connect(self) -> None:
+        """Connect, or wait until it is worth while to try again."""
+        try:
+            await self._line.speaker()
+        except psycopg.Error:
+            await self._line.pause()
+
     async def close(self) -> None:
         """Close the connection."""
         await self._line.drop()
@@ -155,12 +167,12 @@ class Committer:
             return
         steps = [each for each in group if isinstance(each, Step)]
         changes = [each for each in group if isinstance(each, Change)]
-        if _may_all_create(changes) and not (changes and self._address.is_pooled):
+        if see_rows(group, is_pooled=self._address.is_pooled):
+            await self._change(speaker, steps, changes, wanted)
+        else:
             await self._step(
                 speaker, steps, [each for each in changes if isinstance(each, Start)], wanted
             )
-        else:
-            await self._change(speaker, steps, changes, wanted)
 
     async def _alone(self, speaker: Speaker, operation: Solo) -> None:
         """Commit an operation that speaks SQL itself."""
@@ -332,17 +344,6 @@ def _wanted_by(group: list[Operation]) -> Wanted:
 
 def _generations(steps: list[Step]) -> list[int]:
     return [each.step.outcome.generation for each in steps]
-
-
-def _may_all_create(changes: list[Change]) -> bool:
-    """Whether the changes are starts whose ids may be free; of those that share an id one at most
-    would find it so."""
-    ids = {
-        each.creation.request.instance_id
-        for each in changes
-        if isinstance(each, Start) and not each.is_taken
-    }
-    return len(ids) == len(changes)
 
 
 def _creations(starts: list[Start]) -> list[Creation]:

@@ -25,9 +25,10 @@ _PLANS = "; ".join(
         "SET plan_cache_mode = force_generic_plan",
     )
 )
-"""The prepared statements find a bounded number of rows by their keys, whatever the tables hold: a
-plan made once, by index, is right for ever. Left to itself the server plans anew with each call, or
-keeps what was right when the hub was empty."""
+"""The prepared statements find a bounded number of rows by their keys, whatever the tables hold, so
+a plan by index need be made only once; left to itself the server plans anew with each call. It may
+be made in an empty hub, so a statement must leave no other way than by the key: not by a join that
+could as well begin with the whole table."""
 
 _PROCESS = f"SELECT pid, {BACKEND_START} FROM pg_stat_activity WHERE pid = pg_backend_pid()"
 

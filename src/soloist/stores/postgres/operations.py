@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -52,6 +52,11 @@ class Start(Change):
         self.creation = creation
         self.is_taken = False
 
+    @property
+    def instance_id(self) -> str:
+        """The id that it wants."""
+        return self.creation.request.instance_id
+
 
 class Step:
     """A plain step, for the statement that carries out all of them."""
@@ -81,3 +86,20 @@ class Solo:
 
 
 Operation = Change | Step | Solo
+
+
+def sees_rows(operation: Operation, *, is_pooled: bool) -> bool:
+    """Whether the operation must see rows first: all but steps, and starts whose ids may be free.
+    Behind a pooler those do as well, since nobody could find out what became of them."""
+    if isinstance(operation, Step):
+        return False
+    return not isinstance(operation, Start) or operation.is_taken or is_pooled
+
+
+def see_rows(group: Sequence[Operation], *, is_pooled: bool) -> bool:
+    """Whether a group must see rows first; of starts that share an id one at most would find it
+    free."""
+    if any(sees_rows(each, is_pooled=is_pooled) for each in group):
+        return True
+    ids = [each.instance_id for each in group if isinstance(each, Start)]
+    return len(set(ids)) < len(ids)

@@ -6,8 +6,10 @@ neither the database nor this process waits for the other. Nobody hears of a res
 commit that holds it. When a group fails through one of its operations, all are run again, one a
 transaction.
 
-Two transactions side by side are to each other as those of two hosts. An operation that is a
-transaction of its own runs beside no other: what it skips because it is locked is held by others.
+Side by side run only plain steps, and starts of ids that may be free: none of them looks at what
+the other transaction writes. What sees rows runs alone, so that of everything it sees the owner
+has been told; and so does an operation that is a transaction of its own, so that what it skips
+because it is locked is held by others.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
+from itertools import islice
 from typing import Any, TypeVar
 
 import psycopg
@@ -26,7 +29,15 @@ from soloist.stores.postgres.committer import Committer, told_of
 from soloist.stores.postgres.connection import Address, Connection, is_trouble
 from soloist.stores.postgres.creations import Creation
 from soloist.stores.postgres.load import Loader
-from soloist.stores.postgres.operations import Change, Operation, Solo, Start, Step
+from soloist.stores.postgres.operations import (
+    Change,
+    Operation,
+    Solo,
+    Start,
+    Step,
+    see_rows,
+    sees_rows,
+)
 from soloist.stores.postgres.view import View
 from soloist.stores.postgres.wanted import Wanted
 
@@ -37,8 +48,8 @@ MAX_GROUP_BYTES = 16 * 1024 * 1024
 
 COMMITTERS = 2
 WORTH_A_SECOND = 16
-"""How many operations go into a transaction beside one that is under way; fewer cost more so than
-they gain."""
+"""How many operations go into a transaction beside one that is under way, at least; fewer cost more
+so than they gain."""
 
 T = TypeVar("T")
 
@@ -146,8 +157,14 @@ class Writer:
         """Let a committer run group after group until the store is closed and nothing waits."""
         while True:
             if self._may_begin(committer):
-                group = self._next_group()
-                self._is_alone = isinstance(group[0], Solo)
+                is_beside = self._under_way > 0
+                if is_beside and not committer.is_up:
+                    await committer.connect()  # what waits is for the other meanwhile
+                    continue
+                group = self._next_group(is_beside=is_beside)
+                self._is_alone = isinstance(group[0], Solo) or see_rows(
+                    group, is_pooled=self._address.is_pooled
+                )
                 self._under_way += 1
                 await self._run(committer, group)
                 self._under_way -= 1
@@ -159,25 +176,35 @@ class Writer:
             await self._wake.wait()
 
     def _may_begin(self, committer: Committer) -> bool:
-        """Whether a group waits that it may run now, beside what is under way. What is alone always
-        goes to the first, whose connection is in use anyway."""
+        """Whether a group waits that it may run now, beside what is under way. What begins with
+        nothing beside it goes to the first, whose connection is in use anyway."""
         if not self._under_way:
             is_first = committer is self._committers[0]
             return is_first and bool(self._suspects or self._waiting)
         if self._is_alone or self._suspects or len(self._waiting) < WORTH_A_SECOND:
             return False
-        return not isinstance(self._waiting[0], Solo)
+        return not any(map(self._is_for_itself, islice(self._waiting, WORTH_A_SECOND)))
 
-    def _next_group(self) -> list[Operation]:
+    def _is_for_itself(self, operation: Operation) -> bool:
+        """Whether the operation may not run beside another transaction."""
+        return isinstance(operation, Solo) or sees_rows(
+            operation, is_pooled=self._address.is_pooled
+        )
+
+    def _next_group(self, *, is_beside: bool) -> list[Operation]:
+        """Take what goes into one transaction."""
         if self._suspects:
             return [self._suspects.popleft()]
         group: list[Operation] = []
         stepping: set[int] = set()
+        starting: set[str] = set()
         room = MAX_GROUP_BYTES
         while self._waiting and len(group) < MAX_GROUP_OPERATIONS:
             operation = self._waiting[0]
             if isinstance(operation, Solo):
                 return group or [self._waiting.popleft()]
+            if is_beside and self._is_for_itself(operation):
+                break
             room -= operation.payload_bytes
             if group and room < 0:
                 break
@@ -186,6 +213,10 @@ class Writer:
                 if generation in stepping:
                     break
                 stepping.add(generation)
+            if is_beside and isinstance(operation, Start):
+                if operation.instance_id in starting:
+                    break
+                starting.add(operation.instance_id)
             group.append(self._waiting.popleft())
         return group
 
