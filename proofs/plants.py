@@ -399,12 +399,13 @@ def _postgres_ack_before_commit() -> None:
 
 def _look_before_starting() -> None:
     """Let every start see rows first, so that its answer is known before the commit."""
-    from soloist.stores.postgres import committer
-    from soloist.stores.postgres.operations import Change
+    from soloist.stores.postgres.operations import Start
 
-    replace(
-        committer, "see_rows", lambda group, **_: any(isinstance(each, Change) for each in group)
-    )
+    def init(self: Any, *arguments: Any) -> None:
+        init_before(self, *arguments)
+        self.is_taken = True
+
+    init_before = replace(Start, "__init__", init)
 
 
 def _cut_transaction_in_two(batch: Any) -> None:

@@ -57,6 +57,12 @@ async def test_writes_at_once_share_one_transaction(postgres: World) -> None:
     assert store.transactions == before + 1
 
 
+END_IDLE = (
+    "SELECT pg_terminate_backend(pid, 20000) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+    " AND datname = current_database() AND state = 'idle'"
+)
+
+
 async def held_up(world: World, store: PostgresStore) -> tuple[Any, asyncio.Future[Any]]:
     """Let a step wait in its transaction for a lock; return who holds it, and the step."""
     lease = await world.held(store)
@@ -97,15 +103,42 @@ async def test_what_sees_rows_runs_beside_no_other_transaction_of_its_host(
     foreign, write = await held_up(postgres, store)
     told: list[str] = []
     with foreign:
-        mail = asyncio.ensure_future(store.deliver("x", postgres.raised(), None))
+        purge = asyncio.ensure_future(store.purge("nobody"))  # it waits for no lock
         starts = many_starts(postgres, store)
         write.add_done_callback(lambda _: told.append("step"))
-        mail.add_done_callback(lambda _: told.append("mail"))
+        purge.add_done_callback(lambda _: told.append("purge"))
         starts[0].add_done_callback(lambda _: told.append("start"))
         await until_done_what_waits_for_nobody(store)
         assert told == []
-    await asyncio.gather(write, mail, *starts)
+    await asyncio.gather(write, purge, *starts)
     assert told[0] == "step"
+
+
+async def test_nothing_runs_beside_what_sees_rows(postgres: World) -> None:
+    store = await postgres_store(postgres)
+    await store.start(postgres.request("x"), None)
+    with psycopg.connect(postgres.url) as foreign:
+        foreign.execute("SELECT 1 FROM soloist.executions FOR UPDATE")
+        mail = asyncio.ensure_future(store.deliver("x", postgres.raised(), None))
+        await until_a_lock_is_waited_for(postgres.url)
+        starts = many_starts(postgres, store)
+        await until_done_what_waits_for_nobody(store)
+        assert not any(each.done() for each in starts)
+    await asyncio.gather(mail, *starts)
+
+
+async def test_starts_of_one_id_do_not_share_a_second_transaction(postgres: World) -> None:
+    store = await postgres_store(postgres)
+    foreign, write = await held_up(postgres, store)
+    with foreign:
+        starts = many_starts(postgres, store)
+        twice = [asyncio.ensure_future(store.start(postgres.request("y"), None)) for _ in "ab"]
+        await asyncio.wait_for(asyncio.gather(*starts, twice[0]), 10)
+        await until_done_what_waits_for_nobody(store)
+        assert not twice[1].done() and not write.done()
+    await write
+    with pytest.raises(InstanceExists):
+        await twice[1]
 
 
 async def test_a_lease_runs_beside_no_other_transaction_of_its_host(postgres: World) -> None:
@@ -135,6 +168,30 @@ async def test_what_a_second_connection_could_not_take_waits_for_the_first(
     monkeypatch.setattr("soloist.stores.postgres.line.connect", refuse)
     with foreign:
         starts = many_starts(postgres, store)
+        await refused.wait()
+        assert not any(each.done() for each in starts)
+    await asyncio.gather(write, *starts)
+
+
+async def test_a_second_connection_that_the_server_ended_takes_nothing(
+    postgres: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await postgres_store(postgres)
+    foreign, write = await held_up(postgres, store)
+    with foreign:
+        await asyncio.gather(*many_starts(postgres, store))
+        foreign.execute(END_IDLE)
+        refused = asyncio.Event()
+
+        async def refuse(_address: object) -> NoReturn:
+            refused.set()
+            raise psycopg.OperationalError("no connection to spare")
+
+        monkeypatch.setattr("soloist.stores.postgres.line.connect", refuse)
+        starts = [
+            asyncio.ensure_future(store.start(postgres.request(f"y{number}"), None))
+            for number in range(WORTH_A_SECOND)
+        ]
         await refused.wait()
         assert not any(each.done() for each in starts)
     await asyncio.gather(write, *starts)

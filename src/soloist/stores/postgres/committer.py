@@ -8,8 +8,9 @@ is two. A start whose id turns out to be taken, which costs it a transaction mor
 that way.
 
 When the answer to a COMMIT is lost with the connection, the database is asked what became of that
-transaction. One of a single round trip does not know its number: the server's process that may be
-at it is ended, its starts are looked for, and whoever has a step in it is told that nobody knows.
+transaction. One of a single round trip does not know its number: if it has starts, the server's
+process that may be at it is ended, they are looked for, and whoever has a step in it is told that
+nobody knows.
 Behind a pooler that process is not known, and starts see rows first. When the database cannot be
 asked for long, ``lost_track`` is called: it may hold leases for this process of which nobody here
 knows.
@@ -105,8 +106,8 @@ class Committer:
 
     @property
     def is_up(self) -> bool:
-        """Whether it is connected, as far as anybody knows."""
-        return self._line.is_up
+        """Whether it is connected; to be asked while it rests."""
+        return self._line.is_up and not self._line.has_ended
 
     async def connect(self) -> None:
         """Connect, or wait until it is worth while to try again."""

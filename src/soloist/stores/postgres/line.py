@@ -52,6 +52,11 @@ class Line:
         """Whether there is a connection, as far as anybody knows."""
         return self._connection is not None and not self._connection.closed
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the server is known to have closed the connection while nothing was asked."""
+        return self._speaker is not None and self._speaker.has_ended
+
     async def connection(self) -> Connection:
         """Return the connection, made anew when it has gone.
 
@@ -77,7 +82,7 @@ class Line:
     async def speaker(self) -> Speaker:
         """Return who speaks in batches over the connection, likewise. One that has ended is not
         used: what is said over it might have been heard, and nobody would know."""
-        if self._speaker is not None and self._speaker.has_ended:
+        if self.has_ended:
             await self.drop()
         connection = await self.connection()
         if self._speaker is None or self._speaker.connection is not connection:

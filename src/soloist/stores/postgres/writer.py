@@ -7,7 +7,7 @@ commit that holds it. When a group fails through one of its operations, all are 
 transaction.
 
 Side by side run only plain steps, and starts of ids that may be free: none of them looks at what
-the other transaction writes. What sees rows runs alone, so that of everything it sees the owner
+the other transaction writes (of two starts of one id the later waits, and is run again, alone). What sees rows runs alone, so that of everything it sees the owner
 has been told; and so does an operation that is a transaction of its own, so that what it skips
 because it is locked is held by others.
 """
@@ -48,8 +48,8 @@ MAX_GROUP_BYTES = 16 * 1024 * 1024
 
 COMMITTERS = 2
 WORTH_A_SECOND = 16
-"""How many operations go into a transaction beside one that is under way, at least; fewer cost more
-so than they gain."""
+"""How many operations must wait, before some go into a transaction beside one that is under way; when
+it is fewer, a transaction more costs more than it gains."""
 
 T = TypeVar("T")
 
@@ -100,11 +100,17 @@ class Writer:
 
     async def close(self) -> None:
         """Finish what was asked for and close the connections."""
+        if not self._is_open:
+            return
         self._is_open = False
         self._wake.set()
-        await asyncio.gather(*self._turning)
-        for each in self._committers:
-            await each.close()
+        first, *others = self._turning
+        await first  # then nothing waits any more, nor is anything under way
+        for each in others:
+            each.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        for committer in self._committers:
+            await committer.close()
 
     def change(
         self, want: Callable[[Wanted], None], run: Callable[[View], T], payload_bytes: int = 0
@@ -159,7 +165,7 @@ class Writer:
             if self._may_begin(committer):
                 is_beside = self._under_way > 0
                 if is_beside and not committer.is_up:
-                    await committer.connect()  # what waits is for the other meanwhile
+                    await committer.connect()  # what waits is for the first meanwhile
                     continue
                 group = self._next_group(is_beside=is_beside)
                 self._is_alone = isinstance(group[0], Solo) or see_rows(
@@ -177,13 +183,16 @@ class Writer:
 
     def _may_begin(self, committer: Committer) -> bool:
         """Whether a group waits that it may run now, beside what is under way. What begins with
-        nothing beside it goes to the first, whose connection is in use anyway."""
+        nothing beside it goes to the first, whose connection is in use anyway; so the first must
+        not be busy with connecting when its turn comes."""
         if not self._under_way:
             is_first = committer is self._committers[0]
             return is_first and bool(self._suspects or self._waiting)
         if self._is_alone or self._suspects or len(self._waiting) < WORTH_A_SECOND:
             return False
-        return not any(map(self._is_for_itself, islice(self._waiting, WORTH_A_SECOND)))
+        if any(map(self._is_for_itself, islice(self._waiting, WORTH_A_SECOND))):
+            return False
+        return committer is not self._committers[0] or committer.is_up
 
     def _is_for_itself(self, operation: Operation) -> bool:
         """Whether the operation may not run beside another transaction."""
