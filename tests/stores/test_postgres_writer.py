@@ -73,12 +73,26 @@ async def held_up(world: World, store: PostgresStore) -> tuple[Any, asyncio.Futu
     return foreign, step
 
 
-def many_starts(world: World, store: PostgresStore) -> list[asyncio.Task[StartReceipt]]:
+def many_starts(
+    world: World, store: PostgresStore, prefix: str = "x"
+) -> list[asyncio.Task[StartReceipt]]:
     """Begin so many starts that they are worth a second transaction."""
     return [
-        asyncio.ensure_future(store.start(world.request(str(number)), None))
+        asyncio.ensure_future(store.start(world.request(f"{prefix}{number}"), None))
         for number in range(WORTH_A_SECOND)
     ]
+
+
+def refusing_connections(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """Let no store make a connection any more; the event is set when one has tried."""
+    refused = asyncio.Event()
+
+    async def refuse(_address: object) -> NoReturn:
+        refused.set()
+        raise psycopg.OperationalError("no connection to spare")
+
+    monkeypatch.setattr("soloist.stores.postgres.line.connect", refuse)
+    return refused
 
 
 async def until_done_what_waits_for_nobody(store: PostgresStore) -> None:
@@ -159,13 +173,7 @@ async def test_what_a_second_connection_could_not_take_waits_for_the_first(
 ) -> None:
     store = await postgres_store(postgres)
     foreign, write = await held_up(postgres, store)
-    refused = asyncio.Event()
-
-    async def refuse(_address: object) -> NoReturn:
-        refused.set()
-        raise psycopg.OperationalError("no connection to spare")
-
-    monkeypatch.setattr("soloist.stores.postgres.line.connect", refuse)
+    refused = refusing_connections(monkeypatch)
     with foreign:
         starts = many_starts(postgres, store)
         await refused.wait()
@@ -181,17 +189,8 @@ async def test_a_second_connection_that_the_server_ended_takes_nothing(
     with foreign:
         await asyncio.gather(*many_starts(postgres, store))
         foreign.execute(END_IDLE)
-        refused = asyncio.Event()
-
-        async def refuse(_address: object) -> NoReturn:
-            refused.set()
-            raise psycopg.OperationalError("no connection to spare")
-
-        monkeypatch.setattr("soloist.stores.postgres.line.connect", refuse)
-        starts = [
-            asyncio.ensure_future(store.start(postgres.request(f"y{number}"), None))
-            for number in range(WORTH_A_SECOND)
-        ]
+        refused = refusing_connections(monkeypatch)
+        starts = many_starts(postgres, store, "y")
         await refused.wait()
         assert not any(each.done() for each in starts)
     await asyncio.gather(write, *starts)

@@ -168,9 +168,7 @@ class Writer:
                     await committer.connect()  # what waits is for the first meanwhile
                     continue
                 group = self._next_group(is_beside=is_beside)
-                self._is_alone = isinstance(group[0], Solo) or see_rows(
-                    group, is_pooled=self._address.is_pooled
-                )
+                self._is_alone = see_rows(group, is_pooled=self._address.is_pooled)
                 self._under_way += 1
                 await self._run(committer, group)
                 self._under_way -= 1
@@ -190,15 +188,12 @@ class Writer:
             return is_first and bool(self._suspects or self._waiting)
         if self._is_alone or self._suspects or len(self._waiting) < WORTH_A_SECOND:
             return False
-        if any(map(self._is_for_itself, islice(self._waiting, WORTH_A_SECOND))):
+        if any(map(self._sees_rows, islice(self._waiting, WORTH_A_SECOND))):
             return False
         return committer is not self._committers[0] or committer.is_up
 
-    def _is_for_itself(self, operation: Operation) -> bool:
-        """Whether the operation may not run beside another transaction."""
-        return isinstance(operation, Solo) or sees_rows(
-            operation, is_pooled=self._address.is_pooled
-        )
+    def _sees_rows(self, operation: Operation) -> bool:
+        return sees_rows(operation, is_pooled=self._address.is_pooled)
 
     def _next_group(self, *, is_beside: bool) -> list[Operation]:
         """Take what goes into one transaction."""
@@ -212,7 +207,7 @@ class Writer:
             operation = self._waiting[0]
             if isinstance(operation, Solo):
                 return group or [self._waiting.popleft()]
-            if is_beside and self._is_for_itself(operation):
+            if is_beside and self._sees_rows(operation):
                 break
             room -= operation.payload_bytes
             if group and room < 0:
