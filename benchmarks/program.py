@@ -93,6 +93,15 @@ def thread_rate(callers: int, seconds: float, caller: Callable[[float], int]) ->
     return {"per_second": sum(counts) / elapsed}
 
 
+def repeat(deadline: float, once: Callable[[], object]) -> int:
+    """Do something again and again until a deadline; return how often."""
+    done = 0
+    while time.perf_counter() < deadline:
+        once()
+        done += 1
+    return done
+
+
 def keep_outstanding(
     deadline: float,
     outstanding: int,

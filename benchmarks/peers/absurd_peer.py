@@ -20,7 +20,7 @@ import absurdctl
 import psycopg
 from absurd_sdk import Absurd, AsyncAbsurd
 
-from benchmarks.program import keep_outstanding, latencies, pace, serve, thread_rate
+from benchmarks.program import keep_outstanding, latencies, pace, repeat, serve, thread_rate
 
 _QUEUE, _LATER = "default", "later"
 _WORKERS = 4
@@ -122,12 +122,7 @@ class Workloads:
 
     def _starts(self, callers: int, seconds: float, queue: str) -> dict[str, float]:
         def caller(deadline: float) -> int:
-            client = Caller(self._url, queue)
-            done = 0
-            while time.perf_counter() < deadline:
-                client.start()
-                done += 1
-            return done
+            return repeat(deadline, Caller(self._url, queue).start)
 
         return thread_rate(callers, seconds, caller)
 

@@ -13,14 +13,13 @@ import asyncio
 import sqlite3
 import sys
 import time
-from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 from typing import Any
 
 from dbos import DBOS, DBOSClient, EnqueueOptions
 
-from benchmarks.program import keep_outstanding, latencies, pace, serve, thread_rate
+from benchmarks.program import keep_outstanding, latencies, pace, repeat, serve, thread_rate
 
 _CALLERS = 4
 _ended: list[float] = []
@@ -75,23 +74,14 @@ def later(url: str, *, callers: int, seconds: float) -> dict[str, float]:
     """Durable starts in a queue that nobody serves."""
     client = DBOSClient(system_database_url=url)
     place: EnqueueOptions = {"queue_name": "later", "workflow_name": hello_sequence.__name__}
-    return _repeated(lambda: client.enqueue(place), callers, seconds)
+    return thread_rate(
+        callers, seconds, lambda deadline: repeat(deadline, lambda: client.enqueue(place))
+    )
 
 
 def starts(*, callers: int, seconds: float) -> dict[str, float]:
     """Durable starts; the workflows run beside them."""
-    return _repeated(_start, callers, seconds)
-
-
-def _repeated(once: Callable[[], object], callers: int, seconds: float) -> dict[str, float]:
-    def caller(deadline: float) -> int:
-        done = 0
-        while time.perf_counter() < deadline:
-            once()
-            done += 1
-        return done
-
-    return thread_rate(callers, seconds, caller)
+    return thread_rate(callers, seconds, lambda deadline: repeat(deadline, _start))
 
 
 def _start() -> Any:

@@ -22,7 +22,7 @@ from durabletask.client import OrchestrationStatus, TaskHubGrpcClient
 from durabletask.testing import create_test_backend
 from durabletask.worker import TaskHubGrpcWorker
 
-from benchmarks.program import keep_outstanding, latencies, pace, serve, thread_rate
+from benchmarks.program import keep_outstanding, latencies, pace, repeat, serve, thread_rate
 from proofs.hubs import HubProcess
 
 _CALLERS = 4
@@ -116,11 +116,7 @@ class Workloads:
 
         def caller(deadline: float) -> int:
             client = self._connect()
-            done = 0
-            while time.perf_counter() < deadline:
-                _start(client, "hello_sequence", None)
-                done += 1
-            return done
+            return repeat(deadline, lambda: _start(client, "hello_sequence", None))
 
         return thread_rate(callers, seconds, caller)
 
