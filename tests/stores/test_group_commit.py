@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -15,9 +16,15 @@ from soloist.core.instances import Backlog, StartReceipt
 from soloist.core.status import RuntimeStatus
 from soloist.errors import HistoryCorrupt, InstanceExists, Overloaded, StoreUnavailable
 from soloist.stores import SqliteStore
+from soloist.stores.sqlite import writer as sqlite_writer
 from soloist.stores.sqlite.connection import open_writer
 from soloist.stores.sqlite.place import Place
-from soloist.stores.sqlite.writer import Writer
+from soloist.stores.sqlite.writer import (
+    FEW_OPERATIONS,
+    QUICK_COMMITS,
+    QUICK_SECONDS,
+    Writer,
+)
 from tests.contract.world import LEASE_SECONDS, World, present
 
 
@@ -125,6 +132,70 @@ async def test_beyond_its_bound_the_queue_refuses_at_once(tmp_path: Path) -> Non
     await writer.submit(partial(note, text="d"))
     await writer.close()
     assert notes_in(tmp_path / "hub.db") == ["a", "b", "d"]
+
+
+class Disk:
+    """Takes as long for a commit as it is told to, by the writer's clock, and notes where each
+    one was made."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.seconds = QUICK_SECONDS / 2
+        self.on_loop: list[bool] = []
+        self._now = 0.0
+        self._commit = sqlite_writer._commit
+        monkeypatch.setattr(sqlite_writer, "_commit", self.commit)
+        monkeypatch.setattr(sqlite_writer, "perf_counter", lambda: self._now)
+
+    def commit(self, connection: sqlite3.Connection) -> None:
+        self.on_loop.append(threading.current_thread() is threading.main_thread())
+        self._now += self.seconds
+        self._commit(connection)
+
+
+async def test_few_operations_are_committed_on_the_loop_while_the_disk_is_quick(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Disk(monkeypatch)
+    writer = await opened_writer(tmp_path / "hub.db")
+    for number in range(QUICK_COMMITS + 1):
+        await writer.submit(partial(note, text=f"quick {number}"))
+    disk.seconds = QUICK_SECONDS * 2
+    await writer.submit(partial(note, text="slow"))
+    disk.seconds = QUICK_SECONDS / 2
+    for number in range(QUICK_COMMITS + 1):
+        await writer.submit(partial(note, text=f"quick again {number}"))
+    assert disk.on_loop == [False] * QUICK_COMMITS + [True] * 2 + [False] * QUICK_COMMITS + [True]
+    disk.on_loop.clear()
+    for size in (FEW_OPERATIONS, FEW_OPERATIONS + 1):
+        await asyncio.gather(
+            *[writer.submit(partial(note, text=f"{number} of {size}")) for number in range(size)]
+        )
+    await writer.close()
+    assert disk.on_loop == [True, False]
+    assert len(notes_in(tmp_path / "hub.db")) == 2 * QUICK_COMMITS + 3 + 2 * FEW_OPERATIONS + 1
+
+
+async def test_a_commit_that_fails_on_the_loop_fails_its_operation_and_shows_no_quick_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Disk(monkeypatch)
+    writer = await opened_writer(tmp_path / "hub.db")
+    for number in range(QUICK_COMMITS):
+        await writer.submit(partial(note, text=str(number)))
+    _damage(tmp_path / "hub.db", "CREATE TABLE parents (id PRIMARY KEY)")
+    _damage(
+        tmp_path / "hub.db",
+        "CREATE TABLE children (parent REFERENCES parents (id) DEFERRABLE INITIALLY DEFERRED)",
+    )
+    connection = writer._connected()
+    connection.execute("PRAGMA foreign_keys = ON")
+    disk.on_loop.clear()
+    with pytest.raises(StoreUnavailable, match="FOREIGN KEY"):
+        await writer.submit(lambda _: connection.execute("INSERT INTO children VALUES (1)"))
+    await writer.submit(partial(note, text="after"))
+    await writer.close()
+    assert disk.on_loop == [True, False]
+    assert notes_in(tmp_path / "hub.db")[-1] == "after"
 
 
 async def test_closing_finishes_what_was_asked_for(tmp_path: Path) -> None:
