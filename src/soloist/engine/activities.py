@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import Protocol
+from typing import Protocol, cast
 
 import msgspec
 
@@ -53,6 +54,38 @@ class _Job(msgspec.Struct, gc=False):
     losses: int = 0
 
 
+class _Line:
+    """Serves whoever joins it, first come, first served, ``width`` at a time."""
+
+    def __init__(self, width: int, serve: Callable[[_Job], Awaitable[None]]) -> None:
+        self.waiting: deque[_Job] = deque()
+        self._width = width
+        self._serve = serve
+        self._servers: set[asyncio.Task[None]] = set()
+
+    def join(self, job: _Job) -> None:
+        """Stand in line."""
+        self.waiting.append(job)
+        if len(self._servers) < self._width:
+            self._servers.add(asyncio.create_task(self._serve_all()))
+
+    async def close(self) -> None:
+        """Serve nobody any more, not even to the end."""
+        self.waiting.clear()
+        for server in self._servers:
+            server.cancel()
+        await asyncio.gather(*self._servers, return_exceptions=True)
+        self._servers.clear()
+
+    async def _serve_all(self) -> None:
+        try:
+            while self.waiting:
+                await self._serve(self.waiting.popleft())
+        finally:
+            # Now, not when the loop tells of the end: who joins until then would find no server.
+            self._servers.discard(cast("asyncio.Task[None]", asyncio.current_task()))
+
+
 class ActivityPool:
     """Runs activities for sessions, at most ``concurrency`` at a time.
 
@@ -71,14 +104,11 @@ class ActivityPool:
     ) -> None:
         self._executor = executor
         self._clock = clock
-        self._concurrency = concurrency
         self._max_worker_losses = max_worker_losses
         self._max_payload_bytes = max_payload_bytes
         self._suspect_pause_seconds = suspect_pause_seconds
-        self._jobs: asyncio.Queue[_Job] = asyncio.Queue()
-        self._suspects: asyncio.Queue[_Job] = asyncio.Queue()
-        self._runners: list[asyncio.Task[None]] = []
-        self._examiner: asyncio.Task[None] | None = None
+        self._jobs = _Line(concurrency, self._run_job)
+        self._suspects = _Line(1, self._run_job)
         self._running: dict[int, _Job] = {}
         self._is_draining = False
         self._on_idle: Callable[[], None] = lambda: None
@@ -96,15 +126,11 @@ class ActivityPool:
     @property
     def waiting(self) -> int:
         """How many activities stand in line."""
-        return self._jobs.qsize() + self._suspects.qsize()
+        return len(self._jobs.waiting) + len(self._suspects.waiting)
 
     def submit(self, caller: Caller, call: ActivityCall) -> None:
         """Put an activity in line."""
-        self._jobs.put_nowait(_Job(caller, call))
-        if len(self._runners) < self._concurrency and len(self._runners) < (
-            len(self._running) + self._jobs.qsize()
-        ):
-            self._runners.append(asyncio.create_task(self._run_jobs(self._jobs)))
+        self._jobs.join(_Job(caller, call))
 
     def stop_taking(self, on_idle: Callable[[], None]) -> None:
         """Begin nothing more; call ``on_idle`` whenever the last running activity has ended."""
@@ -113,29 +139,24 @@ class ActivityPool:
 
     async def close(self) -> None:
         """Abandon what is running; it will be run again by whoever holds the instance next."""
-        runners = [*self._runners, self._examiner] if self._examiner else self._runners
-        for runner in runners:
-            runner.cancel()
-        await asyncio.gather(*runners, return_exceptions=True)
-        self._runners.clear()
+        await self._jobs.close()
+        await self._suspects.close()
 
-    async def _run_jobs(self, jobs: asyncio.Queue[_Job]) -> None:
-        while True:
-            job = await jobs.get()
-            if job.caller.is_closed or self._is_draining:
-                continue
-            if job.losses >= _LOSSES_OF_A_SUSPECT:
-                # Each death takes HTTP calls along that were under way in the same process.
-                await self._clock.sleep(self._suspect_pause_seconds * job.losses)
-                if self._is_draining:
-                    continue
-            self._running[id(job)] = job
-            try:
-                await self._run(job)
-            finally:
-                del self._running[id(job)]
-                if self._is_draining and not self._running:
-                    self._on_idle()
+    async def _run_job(self, job: _Job) -> None:
+        if job.caller.is_closed or self._is_draining:
+            return
+        if job.losses >= _LOSSES_OF_A_SUSPECT:
+            # Each death takes HTTP calls along that were under way in the same process.
+            await self._clock.sleep(self._suspect_pause_seconds * job.losses)
+            if self._is_draining:
+                return
+        self._running[id(job)] = job
+        try:
+            await self._run(job)
+        finally:
+            del self._running[id(job)]
+            if self._is_draining and not self._running:
+                self._on_idle()
 
     async def _run(self, job: _Job) -> None:
         result: ActivityResult | None
@@ -185,11 +206,9 @@ class ActivityPool:
         if job.caller.is_closed:
             return
         if job.losses < _LOSSES_OF_A_SUSPECT:
-            self._jobs.put_nowait(job)
-            return
-        self._suspects.put_nowait(job)
-        if self._examiner is None:
-            self._examiner = asyncio.create_task(self._run_jobs(self._suspects))
+            self._jobs.join(job)
+        else:
+            self._suspects.join(job)
 
     def _completion(
         self, call: ActivityCall, result: ActivityResult

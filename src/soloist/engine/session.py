@@ -219,10 +219,8 @@ class Session(Held):
             await self._mailbox.read()
             wait = self._must_wait()
             if wait is None:
-                arrived = self._take_fed() or self._take_arrivals()
-                if arrived.arrivals:
-                    return arrived
-            self._wake_at(self._next_timer_at if wait is None else wait.until)
+                return self._take_fed() or self._take_arrivals()
+            self._wake_at(wait.until)
             if not self._state.open_tasks:
                 self._tools.on_rest(self)
             await self._awake.wait()
@@ -230,8 +228,11 @@ class Session(Held):
         return None
 
     def _must_wait(self) -> _Wait | None:
-        """Return until when nothing may be shown to the code: before the time at which it begins,
-        or while nobody can run it. A termination needs no code and is let through."""
+        """Return until when nothing may be shown to the code: while there is nothing, before the
+        time at which it begins, or while nobody can run it. A termination needs no code and is let
+        through."""
+        if not self._has_arrivals():
+            return _Wait(self._next_timer_at)
         if self._is_terminated():
             return None
         start_at = self._start_at()
@@ -240,6 +241,12 @@ class Session(Held):
         record = self._record
         kind = WorkKind.ORCHESTRATION
         return None if self._absence(kind, record.name, record.version) is None else _Wait()
+
+    def _has_arrivals(self) -> bool:
+        if self._completions or self._started is not None or self._mailbox.messages:
+            return True
+        timer_at = self._next_timer_at
+        return timer_at is not None and timer_at <= self._tools.clock.now()
 
     def _is_terminated(self) -> bool:
         waiting = self._mailbox.messages

@@ -103,6 +103,8 @@ class AppExecutor:
 
     async def _in_time(self, work: Awaitable[T]) -> T | None:
         """Return what ``work`` comes to, ``None`` when it takes too long."""
+        if self._timeout_seconds is None:
+            return await work
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 return await work

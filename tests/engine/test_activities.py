@@ -1,0 +1,128 @@
+"""The activity pool: who is run at once, who waits, and that nobody is left in line."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from soloist.contracts.executor import ActivityCall, ActivityResult, FedTurn, Feed
+from soloist.core.events import TaskCompleted, TaskFailed
+from soloist.engine.activities import ActivityPool
+from soloist.testing import JumpClock
+from tests.engine.scripts import ScriptExecutor
+
+WIDTH = 2
+
+
+class Echo(ScriptExecutor):
+    """Answers with the input once its gate is open; notes what began."""
+
+    def __init__(self) -> None:
+        super().__init__({})
+        self.gate = asyncio.Event()
+        self.begun: list[int] = []
+
+    async def run_activity(self, call: ActivityCall) -> ActivityResult:
+        """Run an activity."""
+        self.begun.append(call.task_id)
+        await self.gate.wait()
+        return ActivityResult(call.input)
+
+
+class Caller:
+    """Notes what arrives, and then does as it is told."""
+
+    def __init__(self, then: Callable[[], object] = lambda: None) -> None:
+        self.is_closed = False
+        self.arrived = asyncio.Event()
+        self._then = then
+
+    def feed(self, task_id: int) -> Feed | None:
+        """Feed nothing."""
+        return None
+
+    def arrive(self, completion: TaskCompleted | TaskFailed, turn: FedTurn | None) -> None:
+        """Take a completion."""
+        self.arrived.set()
+        self._then()
+
+
+@asynccontextmanager
+async def opened(echo: Echo) -> AsyncIterator[ActivityPool]:
+    """A pool over it."""
+    pool = ActivityPool(
+        echo, JumpClock(), concurrency=WIDTH, max_worker_losses=3, max_payload_bytes=100
+    )
+    try:
+        yield pool
+    finally:
+        await pool.close()
+
+
+def call(number: int) -> ActivityCall:
+    return ActivityCall(
+        generation=1, instance_id="x", task_id=number, name="Echo", input=f'"{number}"'
+    )
+
+
+async def settled() -> None:
+    """Let everything happen that waits for nothing."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def test_so_many_run_at_once_and_the_others_follow_in_their_order() -> None:
+    echo = Echo()
+    async with opened(echo) as pool:
+        callers = [Caller() for _ in range(5)]
+        for number, caller in enumerate(callers):
+            pool.submit(caller, call(number))
+        await settled()
+        assert (echo.begun, pool.running, pool.waiting) == ([0, 1], WIDTH, 3)
+        echo.gate.set()
+        await asyncio.gather(*[caller.arrived.wait() for caller in callers])
+        await settled()
+        assert (echo.begun, pool.running, pool.waiting) == ([0, 1, 2, 3, 4], 0, 0)
+
+
+async def test_what_is_submitted_as_the_last_ones_end_is_run() -> None:
+    echo = Echo()
+    async with opened(echo) as pool:
+        last = [Caller() for _ in range(WIDTH)]
+        soon = asyncio.get_running_loop().call_soon
+        for number in range(WIDTH):
+            # When the loop comes to this, the one that arrived has ended, and only the loop knows.
+            following = (pool.submit, last[number], call(WIDTH + number))
+            pool.submit(Caller(lambda following=following: soon(*following)), call(number))  # type: ignore[misc]
+        echo.gate.set()
+        async with asyncio.timeout(5):
+            await asyncio.gather(*[caller.arrived.wait() for caller in last])
+        assert len(echo.begun) == 2 * WIDTH
+
+
+async def test_what_nobody_waits_for_any_more_is_not_begun() -> None:
+    echo = Echo()
+    async with opened(echo) as pool:
+        first, gone, third = Caller(), Caller(), Caller()
+        pool.submit(first, call(0))
+        pool.submit(Caller(), call(1))
+        pool.submit(gone, call(2))
+        pool.submit(third, call(3))
+        await settled()
+        gone.is_closed = True
+        echo.gate.set()
+        await third.arrived.wait()
+        assert echo.begun == [0, 1, 3]
+
+
+async def test_closing_ends_what_runs_and_begins_nothing() -> None:
+    echo = Echo()
+    async with opened(echo) as pool:
+        for number in range(WIDTH + 1):
+            pool.submit(Caller(), call(number))
+        await settled()
+        await pool.close()
+        echo.gate.set()
+        await settled()
+        assert (echo.begun, pool.running, pool.waiting) == ([0, 1], 0, 0)
