@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tests.worker.apps import ProcessHost, activity, episode, http, load, write_app
 from tests.worker.hosting import completed, turn_of
@@ -40,6 +43,11 @@ HELLO = """
             "path": sys.path,
             "main": threading.current_thread() is threading.main_thread(),
         }
+
+
+    @app.activity_trigger(input_name="unused")
+    def leaves_the_host_its_core(unused):
+        return os.sched_getscheduler(0) == os.SCHED_BATCH
 
 
     @app.activity_trigger(input_name="unused")
@@ -104,6 +112,14 @@ def test_the_app_sees_its_own_surroundings(tmp_path: Path) -> None:
         assert worker_folder not in seen["path"]
         assert seen["main"] is False
         assert host.ask(activity(2, "async_thread"))["result"] == "true"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a policy of Linux's scheduler")
+def test_user_code_that_is_given_work_does_not_interrupt_the_host(tmp_path: Path) -> None:
+    with ProcessHost() as host:
+        host.ask(load(write_app(tmp_path, HELLO)))
+        done = host.ask(activity(1, "leaves_the_host_its_core", "null"))
+        assert done["result"] == "true"
 
 
 def test_a_blocking_function_blocks_no_asynchronous_one(tmp_path: Path) -> None:
