@@ -40,9 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _leave_its_core_to_the_host() -> None:
     """Ask the scheduler not to interrupt the host with the worker that it has just sent work to:
-    the host has more to do, and others wait for it. The share of the processor stays the same.
-    What the app starts inherits this."""
-    if sys.platform == "linux":
+    the host has more to do, and others wait for it. The share of the processor stays the same, but
+    nobody else is interrupted either. What the app starts inherits this."""
+    if sys.platform == "linux" and os.sched_getscheduler(0) == os.SCHED_OTHER:
         with contextlib.suppress(OSError):  # a container may forbid it
             os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 

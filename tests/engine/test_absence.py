@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 
-from soloist.core.events import EntityRequested
+from soloist.core.actions import Action, CompleteExecution, CreateTimer
+from soloist.core.events import EntityRequested, HistoryEvent
 from soloist.core.extras import Extras
 from soloist.core.status import RuntimeStatus
 from soloist.core.waits import TurnWait, Waits, WorkerWait
 from soloist.core.work import Lacks, WorkKind, lacks_of
 from soloist.engine import EngineSettings
 from tests.engine.hub import Hub
-from tests.engine.scripts import chain
+from tests.engine.scripts import chain, fired, started
 
 
 class Staff:
@@ -82,6 +84,27 @@ async def test_a_host_that_waits_for_a_worker_stops_at_once() -> None:
         await asyncio.wait_for(engine.stop(3600), 5)
     async with hub.host() as (_, client):
         assert (await hub.finished(client, "x")).status is RuntimeStatus.COMPLETED
+
+
+async def test_a_timer_that_falls_due_while_nobody_can_run_its_instance_is_fired_later() -> None:
+    hub, staff = Hub({"Sleeper": sleeper}), Staff()
+    async with hub.host(absence=staff.absence) as (_, client):
+        await client.start("Sleeper", "x")
+        await hub.clock.jump(10, step_seconds=1)
+        staff.absent.add("Sleeper")
+        await hub.clock.jump(70, step_seconds=1)
+        assert (await client.status("x")).status is RuntimeStatus.RUNNING
+        staff.comes("Sleeper")
+        assert (await hub.finished(client, "x")).status is RuntimeStatus.COMPLETED
+
+
+def sleeper(history: Sequence[HistoryEvent]) -> list[Action]:
+    """Sleeps for a minute."""
+    fire_at = started(history).at + timedelta(minutes=1)
+    actions: list[Action] = [CreateTimer(0, fire_at)]
+    if fired(history):
+        actions.append(CompleteExecution("null"))
+    return actions
 
 
 async def test_an_entity_waits_for_a_worker_too() -> None:

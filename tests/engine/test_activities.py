@@ -92,7 +92,8 @@ async def test_what_is_submitted_as_the_last_ones_end_is_run() -> None:
         last = [Caller() for _ in range(WIDTH)]
         soon = asyncio.get_running_loop().call_soon
         for number in range(WIDTH):
-            # When the loop comes to this, the one that arrived has ended, and only the loop knows.
+            # The first to be served serves the second as well, for the gate is open; when the loop
+            # comes to this, it has ended, and only the loop knows.
             following = (pool.submit, last[number], call(WIDTH + number))
             pool.submit(Caller(lambda following=following: soon(*following)), call(number))  # type: ignore[misc]
         echo.gate.set()

@@ -134,6 +134,10 @@ async def test_beyond_its_bound_the_queue_refuses_at_once(tmp_path: Path) -> Non
     assert notes_in(tmp_path / "hub.db") == ["a", "b", "d"]
 
 
+class SignalArrived(BaseException):
+    """What a signal's handler raises, but one that does not end the event loop."""
+
+
 class Disk:
     """Takes as long for a commit as it is told to, by the writer's clock, and notes where each
     one was made."""
@@ -175,7 +179,7 @@ async def test_few_operations_are_committed_on_the_loop_while_the_disk_is_quick(
     assert len(notes_in(tmp_path / "hub.db")) == 2 * QUICK_COMMITS + 3 + 2 * FEW_OPERATIONS + 1
 
 
-async def test_a_commit_that_fails_on_the_loop_fails_its_operation_and_shows_no_quick_disk(
+async def test_of_two_whose_commit_fails_on_the_loop_only_the_guilty_one_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     disk = Disk(monkeypatch)
@@ -190,12 +194,44 @@ async def test_a_commit_that_fails_on_the_loop_fails_its_operation_and_shows_no_
     connection = writer._connected()
     connection.execute("PRAGMA foreign_keys = ON")
     disk.on_loop.clear()
-    with pytest.raises(StoreUnavailable, match="FOREIGN KEY"):
-        await writer.submit(lambda _: connection.execute("INSERT INTO children VALUES (1)"))
-    await writer.submit(partial(note, text="after"))
+    guilty, innocent = await asyncio.gather(
+        writer.submit(lambda _: connection.execute("INSERT INTO children VALUES (1)")),
+        writer.submit(partial(note, text="innocent")),
+        return_exceptions=True,
+    )
     await writer.close()
-    assert disk.on_loop == [True, False]
-    assert notes_in(tmp_path / "hub.db")[-1] == "after"
+    assert isinstance(guilty, StoreUnavailable)
+    assert "FOREIGN KEY" in str(guilty)
+    assert innocent == "innocent"
+    assert disk.on_loop == [True, False, False]  # a failure shows no quick disk
+    assert notes_in(tmp_path / "hub.db")[-1] == "innocent"
+
+
+@pytest.mark.parametrize("is_committed", [False, True])
+async def test_who_is_interrupted_by_a_signal_runs_nothing_again_and_can_close(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_committed: bool
+) -> None:
+    monkeypatch.setattr(sqlite_writer, "QUICK_COMMITS", 0)
+    writer = await opened_writer(tmp_path / "hub.db")
+    commit = sqlite_writer._commit
+
+    def commit_and_quit(connection: sqlite3.Connection) -> None:
+        if is_committed:
+            commit(connection)
+        raise SignalArrived
+
+    caught: list[object] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: caught.append(context["exception"]))
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite_writer, "_commit", commit_and_quit)
+        both = [writer.submit(partial(note, text=each)) for each in "ab"]
+        answers = await asyncio.gather(*both, return_exceptions=True)
+    assert ["interrupted" in str(answer) for answer in answers] == [True, True]
+    assert [type(each) for each in caught] == [SignalArrived]
+    await writer.submit(partial(note, text="c"))
+    await writer.close()
+    assert notes_in(tmp_path / "hub.db") == (["a", "b", "c"] if is_committed else ["c"])
 
 
 async def test_closing_finishes_what_was_asked_for(tmp_path: Path) -> None:
