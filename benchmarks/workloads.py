@@ -148,7 +148,7 @@ WORKLOADS = {
             contestants=HUBS,
             full={"calls": 200, "idle_seconds": 5.0},
             quick={"calls": 40, "idle_seconds": 1.0},
-            at_most=2,
+            at_most=3,
             seconds=7.0,
         ),
     )

@@ -21,6 +21,7 @@ directory. It changes there only while it imports the app, and runs a loop in a 
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import time
 from collections.abc import Callable, Coroutine
@@ -178,6 +179,9 @@ class Worker:
         self._watchdog = self._new_watchdog(message)
         self._turns.open(SessionTable(app, self._max_sessions), self._watchdog)
         self._app = app
+        if self._owns_process:
+            # The app's modules stay: whoever looks for cycles need not look there every time.
+            gc.freeze()
         self._send([app.describe()])
 
     def _bind(self, client_binding: str) -> None:

@@ -16,6 +16,7 @@ from tests.worker.apps import ProcessHost, activity, episode, http, load, write_
 from tests.worker.hosting import completed, turn_of
 
 HELLO = """
+    import gc
     import json
     import os
     import sys
@@ -44,6 +45,11 @@ HELLO = """
             "path": sys.path,
             "main": threading.current_thread() is threading.main_thread(),
         }
+
+
+    @app.activity_trigger(input_name="unused")
+    def looks_for_cycles_in_modules(unused):
+        return any(each is sys.modules[__name__].__dict__ for each in gc.get_objects())
 
 
     @app.activity_trigger(input_name="unused")
@@ -113,6 +119,12 @@ def test_the_app_sees_its_own_surroundings(tmp_path: Path) -> None:
         assert worker_folder not in seen["path"]
         assert seen["main"] is False
         assert host.ask(activity(2, "async_thread"))["result"] == "true"
+
+
+def test_whoever_looks_for_cycles_need_not_look_through_the_apps_modules(tmp_path: Path) -> None:
+    with ProcessHost() as host:
+        host.ask(load(write_app(tmp_path, HELLO)))
+        assert host.ask(activity(1, "looks_for_cycles_in_modules"))["result"] == "false"
 
 
 def may_choose_a_policy() -> bool:
