@@ -43,7 +43,7 @@ MAX_WAITING_OPERATIONS = 10_000
 MAX_GROUP_OPERATIONS = 500
 FEW_OPERATIONS = 2
 QUICK_SECONDS = 0.0005
-QUICK_COMMITS = 8
+QUICK_COMMITS = 4
 """So many quick ones in a row show that the disk is."""
 
 _INTERRUPTED = "The commit was interrupted; whether the hub has it is not known."
