@@ -20,6 +20,7 @@ class Echo(ScriptExecutor):
 
     def __init__(self) -> None:
         super().__init__({})
+        self.clock = JumpClock()
         self.gate = asyncio.Event()
         self.begun: list[int] = []
 
@@ -52,7 +53,7 @@ class Caller:
 async def opened(echo: Echo) -> AsyncIterator[ActivityPool]:
     """A pool over it."""
     pool = ActivityPool(
-        echo, JumpClock(), concurrency=WIDTH, max_worker_losses=3, max_payload_bytes=100
+        echo, echo.clock, concurrency=WIDTH, max_worker_losses=3, max_payload_bytes=100
     )
     try:
         yield pool
@@ -66,23 +67,17 @@ def call(number: int) -> ActivityCall:
     )
 
 
-async def settled() -> None:
-    """Let everything happen that waits for nothing."""
-    for _ in range(10):
-        await asyncio.sleep(0)
-
-
 async def test_so_many_run_at_once_and_the_others_follow_in_their_order() -> None:
     echo = Echo()
     async with opened(echo) as pool:
         callers = [Caller() for _ in range(5)]
         for number, caller in enumerate(callers):
             pool.submit(caller, call(number))
-        await settled()
+        await echo.clock.settle()
         assert (echo.begun, pool.running, pool.waiting) == ([0, 1], WIDTH, 3)
         echo.gate.set()
         await asyncio.gather(*[caller.arrived.wait() for caller in callers])
-        await settled()
+        await echo.clock.settle()
         assert (echo.begun, pool.running, pool.waiting) == ([0, 1, 2, 3, 4], 0, 0)
 
 
@@ -110,7 +105,7 @@ async def test_what_nobody_waits_for_any_more_is_not_begun() -> None:
         pool.submit(Caller(), call(1))
         pool.submit(gone, call(2))
         pool.submit(third, call(3))
-        await settled()
+        await echo.clock.settle()
         gone.is_closed = True
         echo.gate.set()
         await third.arrived.wait()
@@ -122,8 +117,8 @@ async def test_closing_ends_what_runs_and_begins_nothing() -> None:
     async with opened(echo) as pool:
         for number in range(WIDTH + 1):
             pool.submit(Caller(), call(number))
-        await settled()
+        await echo.clock.settle()
         await pool.close()
         echo.gate.set()
-        await settled()
+        await echo.clock.settle()
         assert (echo.begun, pool.running, pool.waiting) == ([0, 1], 0, 0)

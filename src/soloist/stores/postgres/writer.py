@@ -7,9 +7,10 @@ commit that holds it. When a group fails through one of its operations, all are 
 transaction.
 
 Side by side run only plain steps, and starts of ids that may be free: none of them looks at what
-the other transaction writes (of two starts of one id the later waits, and is run again, alone). What sees rows runs alone, so that of everything it sees the owner
-has been told; and so does an operation that is a transaction of its own, so that what it skips
-because it is locked is held by others.
+the other transaction writes (of two starts of one id the later waits, and is run again, alone).
+What sees rows runs alone, so that of everything it sees the owner has been told; and so does an
+operation that is a transaction of its own, so that what it skips because it is locked is held by
+others.
 """
 
 from __future__ import annotations
@@ -48,8 +49,8 @@ MAX_GROUP_BYTES = 16 * 1024 * 1024
 
 COMMITTERS = 2
 WORTH_A_SECOND = 16
-"""How many operations must wait, before some go into a transaction beside one that is under way; when
-it is fewer, a transaction more costs more than it gains."""
+"""How many operations must wait, before some go into a transaction beside one that is under way;
+when it is fewer, a transaction more costs more than it gains."""
 
 T = TypeVar("T")
 
