@@ -53,6 +53,9 @@ from soloist.core.status import RuntimeStatus
 
 End: TypeAlias = CompleteExecution | ContinueAsNew
 
+_ENDS = (CompleteExecution, ContinueAsNew)
+_SUSPENSIONS = (ExecutionSuspended, ExecutionResumed)
+
 
 class Limits(msgspec.Struct, frozen=True):
     """What one orchestration may ask for; beyond it the instance fails with the reason."""
@@ -114,7 +117,7 @@ def _admit(state: OrchestrationState, arrivals: Iterable[Arrival]) -> tuple[list
             continue
         if task_id is not None:
             ended.add(task_id)
-        if isinstance(arrival, ExecutionSuspended | ExecutionResumed):
+        if isinstance(arrival, _SUSPENSIONS):
             suspends = isinstance(arrival, ExecutionSuspended)
             if suspends is is_suspended:
                 continue  # suspending twice means nothing
@@ -155,7 +158,7 @@ def close_turn(
         end = CompleteExecution(failure=objection)
     else:
         for action in result.actions:
-            if isinstance(action, CompleteExecution | ContinueAsNew):
+            if isinstance(action, _ENDS):
                 end = action
             elif not (isinstance(action, CancelTimer) and _has_fired(state, action)):
                 outgoing += record_action(state, events, action, now, execution)

@@ -45,8 +45,9 @@ class DatabaseClock:
 
     def now(self) -> datetime:
         """Return the current time, never earlier than a previous answer."""
-        since = time.monotonic() - self._measured_at
-        self._latest = max(self._latest, self._base + timedelta(seconds=since))
+        now = self._base + timedelta(0, time.monotonic() - self._measured_at)
+        if now > self._latest:
+            self._latest = now
         return self._latest
 
     def call_at(self, when: datetime, call: Callable[[], object]) -> Alarm:
