@@ -6,7 +6,15 @@ import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
 
-from soloist.contracts.executor import EntityBatch, EntityResult, Episode
+import pytest
+
+from soloist.contracts.executor import (
+    EntityBatch,
+    EntityResult,
+    EntitySignal,
+    Episode,
+    OperationResult,
+)
 from soloist.core.actions import (
     Action,
     CallEntity,
@@ -15,6 +23,7 @@ from soloist.core.actions import (
     EpisodeResult,
     SignalEntity,
 )
+from soloist.core.episode import Limits
 from soloist.core.events import (
     EntityOperationCompleted,
     EntityOperationFailed,
@@ -193,8 +202,6 @@ def test_a_batch_is_run_again_when_its_worker_dies_and_fails_when_that_never_end
 
 def test_a_state_beyond_the_bound_is_refused_and_the_old_one_stays() -> None:
     async def scenario() -> None:
-        from soloist.core.episode import Limits
-
         hub = Hub(SCRIPTS)
         settings = EngineSettings(limits=Limits(max_payload_bytes=4))
         async with hub.host(settings) as (_, client):
@@ -206,6 +213,50 @@ def test_a_state_beyond_the_bound_is_refused_and_the_old_one_stays() -> None:
             assert await state(hub) == "9999"
 
     asyncio.run(scenario())
+
+
+def test_a_result_beyond_the_bound_fails_its_caller_and_the_state_is_kept() -> None:
+    async def scenario() -> None:
+        hub = Hub(SCRIPTS)
+
+        async def tell_much(batch: EntityBatch) -> EntityResult:
+            return EntityResult(results=(OperationResult('"much"'),), state="1")
+
+        hub.executor.run_entity = tell_much  # type: ignore[method-assign]  # it tells too much
+        async with hub.host(EngineSettings(limits=Limits(max_payload_bytes=5))) as (_, client):
+            await client.start("Adds", "one")
+            record = await hub.finished(client, "one")
+            assert record.failure is not None and "result exceeds" in record.failure.message
+            assert await state(hub) == "1"
+
+    asyncio.run(scenario())
+
+
+def test_a_signal_beyond_the_bound_is_not_sent_and_its_neighbour_is(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async def scenario() -> None:
+        hub = Hub(SCRIPTS)
+        run_entity = hub.executor.run_entity
+
+        async def pass_on(batch: EntityBatch) -> EntityResult:
+            if batch.key != "k":
+                return await run_entity(batch)
+            sent = tuple(
+                EntitySignal(entity_id="@counter@other", operation="add", input=text)
+                for text in ("7", "123456")
+            )
+            return EntityResult(results=(OperationResult("1"),), state="1", sent=sent)
+
+        hub.executor.run_entity = pass_on  # type: ignore[method-assign]  # it asks others
+        async with hub.host(EngineSettings(limits=Limits(max_payload_bytes=5))):
+            await signal(hub, "add", "1")
+            await hub.clock.jump(1)
+            other = await hub.store.read("@counter@other")
+            assert other is not None and other.output == "7"
+
+    asyncio.run(scenario())
+    assert "max_payload_bytes" in capsys.readouterr().out
 
 
 def test_a_resting_entity_is_given_back_and_taken_up_again() -> None:

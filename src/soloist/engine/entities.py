@@ -210,11 +210,10 @@ class EntitySession(Held):
             self._tools.on_wake(self)
 
     def _bounded(self, batch: list[Request], result: EntityResult) -> EntityResult:
-        limit = self._tools.settings.limits.max_payload_bytes
-        if result.state is not None and exceeds(result.state, limit):
+        if result.state is not None and self._is_too_large(result.state):
             text = (
-                f"The state of entity '{self.instance_id}' would exceed the limit of {limit} bytes"
-                " (setting max_payload_bytes); it stays as it was."
+                f"The state of entity '{self.instance_id}' would exceed {self._limit_text()};"
+                " it stays as it was."
             )
             return self._all_failed(batch, text)
         return result
@@ -269,6 +268,8 @@ class EntitySession(Held):
         outgoing: list[Outgoing] = []
         for each in result.sent:
             try:
+                if each.input is not None and self._is_too_large(each.input):
+                    raise InvalidRequest(f"The input exceeds {self._limit_text()}.")
                 if isinstance(each, EntitySignal):
                     event = EntityRequested(
                         now,
@@ -299,9 +300,19 @@ class EntitySession(Held):
 
     def _answer(self, caller: TaskAddress, result: OperationResult) -> Completion:
         now = self._tools.clock.now()
-        if result.failure is not None:
-            return EntityOperationFailed(now, caller.task_id, result.failure)
+        failure = result.failure
+        if result.result is not None and self._is_too_large(result.result):
+            failure = FailureDetails(f"Its result exceeds {self._limit_text()}.")
+        if failure is not None:
+            return EntityOperationFailed(now, caller.task_id, failure)
         return EntityOperationCompleted(now, caller.task_id, result.result)
+
+    def _is_too_large(self, payload: str) -> bool:
+        return exceeds(payload, self._tools.settings.limits.max_payload_bytes)
+
+    def _limit_text(self) -> str:
+        limit = self._tools.settings.limits.max_payload_bytes
+        return f"the limit of {limit} bytes (setting max_payload_bytes)"
 
     def _tell_of_failure(self, event: EntityRequested, failure: FailureDetails) -> None:
         """Nobody waits for a signal's result, so the log must tell of its failure."""
