@@ -346,9 +346,9 @@ def _postgres_takes_lost_for_done() -> None:
 def _postgres_asks_again() -> None:
     from soloist.stores.postgres import committer
 
-    async def attempt(self: Any, *arguments: Any) -> None:
+    async def attempt(self: Any, *arguments: Any, **options: Any) -> None:
         try:
-            await attempt_before(self, *arguments)
+            await attempt_before(self, *arguments, **options)
         finally:
             self._is_committing = False
 
@@ -376,9 +376,11 @@ def _postgres_ack_before_commit() -> None:
     from soloist.stores.postgres import committer, writer
     from soloist.stores.postgres.operations import Change
 
-    async def attempt(self: Any, speaker: Any, group: list[Any], wanted: Any) -> None:
+    async def attempt(
+        self: Any, speaker: Any, group: list[Any], wanted: Any, **options: Any
+    ) -> None:
         self.proof_group = group
-        await attempt_before(self, speaker, group, wanted)
+        await attempt_before(self, speaker, group, wanted, **options)
 
     async def commit(self: Any, batch: Any) -> None:
         for operation in self.proof_group:
@@ -401,9 +403,8 @@ def _look_before_starting() -> None:
     """Let every start see rows first, so that its answer is known before the commit."""
     from soloist.stores.postgres.operations import Start
 
-    def init(self: Any, *arguments: Any) -> None:
-        init_before(self, *arguments)
-        self.is_taken = True
+    def init(self: Any, *arguments: Any, **_options: Any) -> None:
+        init_before(self, *arguments, sees_rows=True)
 
     init_before = replace(Start, "__init__", init)
 

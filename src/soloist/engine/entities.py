@@ -85,7 +85,8 @@ class EntitySession(Held):
         """Wait for operations that are due; none when the entity is to be given back."""
         while not self.is_closed and not self._must_release:
             self._awake.clear()
-            await self._mailbox.read()
+            if self._mailbox.has_mail:
+                await self._mailbox.read()
             self._sort_mail()
             if not await self._settle_lock():
                 self.abandon()

@@ -68,9 +68,7 @@ class Mailbox:
         return self.has_mail or bool(self.messages)
 
     async def read(self) -> None:
-        """Fetch what was delivered since the last time, if anything was."""
-        if not self.has_mail:
-            return
+        """Fetch what was delivered since the last time."""
         self.has_mail = False
         messages = await self._store.inbox(self._generation, self._last_message_id)
         if messages:

@@ -216,10 +216,14 @@ class Session(Held):
         """Wait for something to do; ``None`` when the instance is to be given back before."""
         while not self.is_closed and (not self._must_release or self._completions):
             self._awake.clear()
-            await self._mailbox.read()
+            if self._mailbox.has_mail:
+                await self._mailbox.read()
+            fed = self._take_fed()
+            if fed is not None:
+                return fed
             wait = self._must_wait()
             if wait is None:
-                return self._take_fed() or self._take_arrivals()
+                return self._take_arrivals()
             self._wake_at(wait.until)
             if not self._state.open_tasks:
                 self._tools.on_rest(self)
@@ -319,7 +323,8 @@ class Session(Held):
             self._custom_status = None if result.custom_status == "null" else result.custom_status
         outcome = self._outcome(conclusion, arrived.consumed, history_length, now)
         self.is_ending = conclusion.is_over and outcome.next_execution is None
-        receipt = await tools.store.commit(outcome, tools.claim())
+        claim = tools.claim() if outcome.outgoing else None
+        receipt = await tools.store.commit(outcome, claim)
         if receipt is None:
             _log.info("stale commit refused", instance_id=self.instance_id)
             return None

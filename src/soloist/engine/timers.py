@@ -65,7 +65,8 @@ class TimerSession(Held):
         """Wait until something is due; return it with the messages that are then done with."""
         while not self.is_closed and not self._must_release:
             self._awake.clear()
-            await self._mailbox.read()
+            if self._mailbox.has_mail:
+                await self._mailbox.read()
             now = self._tools.clock.now()
             declared, runs_on_startup = self._take_mail()
             if self._is_due(now):

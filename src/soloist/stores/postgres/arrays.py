@@ -31,6 +31,8 @@ class Bigints:
     def dump(self) -> bytes:
         """Return the binary form."""
         values = self.values
+        if _are_null(values):
+            return _nulls(BIGINT, len(values))
         if None in values:
             parts = (_NULL if each is None else pack(">iq", 8, each) for each in values)
             return _header(BIGINT, len(values)) + b"".join(parts)
@@ -51,8 +53,11 @@ class Texts:
 
     def dump(self) -> bytes:
         """Return the binary form."""
-        parts = [_header(TEXT, len(self.values))]
-        for each in self.values:
+        values = self.values
+        if _are_null(values):
+            return _nulls(TEXT, len(values))
+        parts = [_header(TEXT, len(values))]
+        for each in values:
             if each is None:
                 parts.append(_NULL)
                 continue
@@ -82,6 +87,15 @@ def understand_arrays(connection: AdaptContext) -> None:
     """Let psycopg take these arrays as values."""
     for dumper in (_BigintsDumper, _TextsDumper, _BoolsDumper):
         connection.adapters.register_dumper(dumper.kind, dumper)
+
+
+def _are_null(values: Sequence[object]) -> bool:
+    """Whether a column holds nothing, as most columns of most groups do."""
+    return values.count(None) == len(values)
+
+
+def _nulls(element: int, count: int) -> bytes:
+    return _header(element, count) + _NULL * count
 
 
 def _header(element: int, count: int) -> bytes:

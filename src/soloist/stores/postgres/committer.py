@@ -44,7 +44,7 @@ from soloist.stores.postgres.flush import flush
 from soloist.stores.postgres.line import Line, is_lost
 from soloist.stores.postgres.load import Loader, view_of
 from soloist.stores.postgres.news import send_news
-from soloist.stores.postgres.operations import Change, Operation, Solo, Start, Step, see_rows
+from soloist.stores.postgres.operations import Change, Operation, Solo, Start, Step
 from soloist.stores.postgres.view import View
 from soloist.stores.postgres.wanted import Missing, Wanted
 
@@ -120,8 +120,11 @@ class Committer:
         """Close the connection."""
         await self._line.drop()
 
-    async def commit(self, group: list[Operation]) -> BaseException | None:
-        """Commit a group, however often others are faster; return what all are told."""
+    async def commit(self, group: list[Operation], *, sees_rows: bool) -> BaseException | None:
+        """Commit a group, however often others are faster; return what all are told.
+
+        Without ``sees_rows`` there are plain steps in it, and starts of different ids.
+        """
         wanted = _wanted_by(group)
         is_fresh = not self._line.is_up
         attempts = 0
@@ -130,7 +133,8 @@ class Committer:
             speaker = await self._line.speaker()
             try:
                 reach("commit.before")
-                await in_time(self._attempt(speaker, group, wanted), ANSWER_SECONDS)
+                attempt = self._attempt(speaker, group, wanted, sees_rows=sees_rows)
+                await in_time(attempt, ANSWER_SECONDS)
             except Missing as missing:
                 missing.widen(wanted)
                 attempts -= 1  # it has an end of its own: each time more is wanted
@@ -159,7 +163,9 @@ class Committer:
             f"{MAX_ATTEMPTS} times others changed the same instances first. Try again."
         )
 
-    async def _attempt(self, speaker: Speaker, group: list[Operation], wanted: Wanted) -> None:
+    async def _attempt(
+        self, speaker: Speaker, group: list[Operation], wanted: Wanted, *, sees_rows: bool
+    ) -> None:
         self._is_committing = False
         self._ask_fate = None
         first = group[0]
@@ -168,7 +174,7 @@ class Committer:
             return
         steps = [each for each in group if isinstance(each, Step)]
         changes = [each for each in group if isinstance(each, Change)]
-        if see_rows(group, is_pooled=self._address.is_pooled):
+        if sees_rows:
             await self._change(speaker, steps, changes, wanted)
         else:
             await self._step(
@@ -354,7 +360,7 @@ def _creations(starts: list[Start]) -> list[Creation]:
 def _note_starts(creating: list[Start], created: Created) -> None:
     for each in creating:
         each.result = created.receipt(each.creation)
-        each.is_taken = each.result is None
+        each.sees_rows = each.result is None
 
 
 def _note_steps(steps: list[Step], stepped: Answer) -> None:

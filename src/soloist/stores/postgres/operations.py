@@ -19,7 +19,7 @@ from soloist.stores.postgres.wanted import Wanted
 class Change:
     """An operation that sees rows first: ``want`` names them, ``run`` works on them."""
 
-    __slots__ = ("error", "future", "payload_bytes", "result", "run", "want")
+    __slots__ = ("error", "future", "payload_bytes", "result", "run", "sees_rows", "want")
 
     def __init__(
         self,
@@ -32,16 +32,18 @@ class Change:
         self.want = want
         self.run = run
         self.future = future
+        self.sees_rows = True
         self.result: Any = None
         self.error: BaseException | None = None
 
 
 class Start(Change):
-    """A start. It sees rows only when its id was found to be taken, as ``is_taken`` says."""
+    """A start. It sees rows once its id was found to be taken; behind a pooler at once, since
+    nobody could find out there what became of it."""
 
-    __slots__ = ("creation", "is_taken")
+    __slots__ = ("creation",)
 
-    def __init__(self, creation: Creation, future: asyncio.Future[Any]) -> None:
+    def __init__(self, creation: Creation, future: asyncio.Future[Any], *, sees_rows: bool) -> None:
         request, host_id = creation.request, creation.host_id
         super().__init__(
             partial(starts.want, request, host_id),
@@ -50,7 +52,7 @@ class Start(Change):
             future,
         )
         self.creation = creation
-        self.is_taken = False
+        self.sees_rows = sees_rows
 
     @property
     def instance_id(self) -> str:
@@ -62,6 +64,7 @@ class Step:
     """A plain step, for the statement that carries out all of them."""
 
     __slots__ = ("error", "future", "payload_bytes", "result", "step")
+    sees_rows = False
 
     def __init__(self, step: EncodedOutcome, future: asyncio.Future[Any]) -> None:
         self.step = step
@@ -75,6 +78,7 @@ class Solo:
     """An operation that is a transaction of its own."""
 
     __slots__ = ("error", "future", "result", "run")
+    sees_rows = True
 
     def __init__(
         self, run: Callable[[Connection], Awaitable[Any]], future: asyncio.Future[Any]
@@ -88,18 +92,10 @@ class Solo:
 Operation = Change | Step | Solo
 
 
-def sees_rows(operation: Operation, *, is_pooled: bool) -> bool:
-    """Whether the operation must see rows first: all but steps, and starts whose ids may be free.
-    Behind a pooler those do as well, since nobody could find out what became of them."""
-    if isinstance(operation, Step):
-        return False
-    return not isinstance(operation, Start) or operation.is_taken or is_pooled
-
-
-def see_rows(group: Sequence[Operation], *, is_pooled: bool) -> bool:
+def see_rows(group: Sequence[Operation]) -> bool:
     """Whether a group must see rows first; of starts that share an id one at most would find it
     free."""
-    if any(sees_rows(each, is_pooled=is_pooled) for each in group):
+    if any(each.sees_rows for each in group):
         return True
     ids = [each.instance_id for each in group if isinstance(each, Start)]
     return len(set(ids)) < len(ids)

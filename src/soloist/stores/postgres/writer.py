@@ -37,7 +37,6 @@ from soloist.stores.postgres.operations import (
     Start,
     Step,
     see_rows,
-    sees_rows,
 )
 from soloist.stores.postgres.view import View
 from soloist.stores.postgres.wanted import Wanted
@@ -128,7 +127,8 @@ class Writer:
 
     def start(self, creation: Creation) -> asyncio.Future[StartReceipt]:
         """Queue a start, likewise."""
-        return self._submit(Start(creation, self._future()))
+        sees_rows = self._address.is_pooled
+        return self._submit(Start(creation, self._future(), sees_rows=sees_rows))
 
     def step(self, step: EncodedOutcome) -> asyncio.Future[CommitReceipt | None]:
         """Queue a plain step, likewise."""
@@ -169,9 +169,9 @@ class Writer:
                     await committer.connect()  # what waits is for the first meanwhile
                     continue
                 group = self._next_group(is_beside=is_beside)
-                self._is_alone = see_rows(group, is_pooled=self._address.is_pooled)
+                self._is_alone = sees_rows = see_rows(group)
                 self._under_way += 1
-                await self._run(committer, group)
+                await self._run(committer, group, sees_rows=sees_rows)
                 self._under_way -= 1
                 self._wake.set()  # what could not be begun beside it
                 continue
@@ -189,12 +189,9 @@ class Writer:
             return is_first and bool(self._suspects or self._waiting)
         if self._is_alone or self._suspects or len(self._waiting) < WORTH_A_SECOND:
             return False
-        if any(map(self._sees_rows, islice(self._waiting, WORTH_A_SECOND))):
+        if any(each.sees_rows for each in islice(self._waiting, WORTH_A_SECOND)):
             return False
         return committer is not self._committers[0] or committer.is_up
-
-    def _sees_rows(self, operation: Operation) -> bool:
-        return sees_rows(operation, is_pooled=self._address.is_pooled)
 
     def _next_group(self, *, is_beside: bool) -> list[Operation]:
         """Take what goes into one transaction."""
@@ -208,7 +205,7 @@ class Writer:
             operation = self._waiting[0]
             if isinstance(operation, Solo):
                 return group or [self._waiting.popleft()]
-            if is_beside and self._sees_rows(operation):
+            if is_beside and operation.sees_rows:
                 break
             room -= operation.payload_bytes
             if group and room < 0:
@@ -225,10 +222,10 @@ class Writer:
             group.append(self._waiting.popleft())
         return group
 
-    async def _run(self, committer: Committer, group: list[Operation]) -> None:
+    async def _run(self, committer: Committer, group: list[Operation], *, sees_rows: bool) -> None:
         """Run a group to its end, and tell everyone what came of it."""
         try:
-            error = await committer.commit(group)
+            error = await committer.commit(group, sees_rows=sees_rows)
         except Exception as caught:  # noqa: BLE001  # it belongs to whoever asked
             if len(group) > 1 and not _is_nobodys_fault(caught):
                 self._suspects.extend(group)  # one is guilty: from here on each for itself
