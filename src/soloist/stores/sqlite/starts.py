@@ -40,7 +40,7 @@ _CHILDREN = f"{TARGET} WHERE i.parent_generation = ? ORDER BY i.generation"
 _INSERT_INSTANCE = (
     "INSERT INTO instances (hub_id, instance_id, name, version, created_at, input,"
     " parent_instance_id, parent_generation, parent_execution_id, parent_task_id, extras)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (hub_id, instance_id) DO NOTHING"
 )
 _INSERT_EXECUTION = (
     "INSERT INTO executions (generation, hub_id, execution_id, status, owner, epoch, due_at,"
@@ -105,28 +105,28 @@ def start_child(request: StartRequest, moved: Moved) -> None:
 def _start(
     request: StartRequest, owner: int | None, moved: Moved
 ) -> tuple[StartDecision, InstanceRecord, int | None]:
-    key = (moved.hub_id, request.instance_id)
-    row = moved.connection.execute(_RECORD_BY_ID, key).fetchone()
-    existing = None if row is None else record_of(row)
-    decision = _decide(moved.connection, request, existing)
-    if existing is not None:
-        if decision is StartDecision.RETURN:
-            return decision, existing, None
-        if decision is StartDecision.CONFLICT:
-            raise InstanceExists(
-                existing.instance_id, existing.status.value, existing.created_at.isoformat()
-            )
-        _replace(existing, request.at, moved)
-        reach("start.replacing")
     record = _insert(request, owner, moved)
-    return decision, record, None if existing is None else existing.generation
+    if record is not None:  # most ids are free: that is found out by taking them
+        return StartDecision.CREATE, record, None
+    key = (moved.hub_id, request.instance_id)
+    existing = record_of(moved.connection.execute(_RECORD_BY_ID, key).fetchone())
+    decision = _decide(moved.connection, request, existing)
+    if decision is StartDecision.RETURN:
+        return decision, existing, None
+    if decision is StartDecision.CONFLICT:
+        raise InstanceExists(
+            existing.instance_id, existing.status.value, existing.created_at.isoformat()
+        )
+    _replace(existing, request.at, moved)
+    reach("start.replacing")
+    record = _insert(request, owner, moved)
+    assert record is not None, "the id is free now"
+    return decision, record, existing.generation
 
 
 def _decide(
-    connection: sqlite3.Connection, request: StartRequest, existing: InstanceRecord | None
+    connection: sqlite3.Connection, request: StartRequest, existing: InstanceRecord
 ) -> StartDecision:
-    if existing is None:
-        return decide_start(request.policy, existing=None, same_function=False)
     status = existing.status
     if not status.is_terminal:
         waits = connection.execute(_AWAITS_TERMINATION, (existing.generation,)).fetchone()
@@ -153,13 +153,17 @@ def _replace(existing: InstanceRecord, at: datetime, moved: Moved) -> None:
             put(child, parent_replaced(at), moved)
 
 
-def _insert(request: StartRequest, owner: int | None, moved: Moved) -> InstanceRecord:
+def _insert(request: StartRequest, owner: int | None, moved: Moved) -> InstanceRecord | None:
+    """Insert an instance unless its id is taken."""
     at, status = to_micros(request.at), RuntimeStatus.PENDING
     facts = (request.instance_id, request.name, request.version, at, request.input)
-    generation = moved.connection.execute(
+    inserted = moved.connection.execute(
         _INSERT_INSTANCE,
         (moved.hub_id, *facts, *parent_columns(request.parent), extras_text(request.extras)),
-    ).lastrowid
+    )
+    if not inserted.rowcount:
+        return None
+    generation = inserted.lastrowid
     assert generation is not None, "an insert has a row id"
     epoch = 0 if owner is None else FIRST_EPOCH
     due_at = begins_at(request.extras, moved.now)
