@@ -72,7 +72,7 @@ class PayloadTooLarge(InvalidRequest):
     def __init__(self, what: str, size_bytes: int, limit_bytes: int) -> None:
         super().__init__(
             f"{what} is {size_bytes} bytes; the limit is {limit_bytes} bytes"
-            " (setting max_payload_bytes)."
+            " (option --max-payload-bytes)."
         )
         self.limit_bytes = limit_bytes
 

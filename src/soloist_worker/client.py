@@ -164,7 +164,7 @@ def _read(method: str, target: str, reply: Message) -> Answer:
 def _too_large(size: int) -> Answer:
     text = (
         f"A payload of {size} characters cannot be sent to the host; at most"
-        f" {_MAX_DATA_CHARACTERS} can, whatever its limit is (setting max_payload_bytes)."
+        f" {_MAX_DATA_CHARACTERS} can, whatever its limit is (option --max-payload-bytes)."
     )
     return Answer((_TOO_LARGE, {"Message": text, "ExceptionMessage": text}))
 

@@ -16,6 +16,7 @@ from soloist.cli import main
 from soloist.client import Client
 from soloist.contracts.clock import SystemClock
 from soloist.core.events import InboxEvent
+from soloist.core.failures import FailureDetails
 from soloist.core.instances import AccessKey, InstanceRecord
 from soloist.core.outcomes import Outcome
 from soloist.core.status import RuntimeStatus
@@ -63,7 +64,11 @@ class Terminal:
         return {(key.scope, key.name): key.value for key in self.on_store(read)}
 
     def settle(
-        self, instance_id: str, status: RuntimeStatus, output: str | None = None
+        self,
+        instance_id: str,
+        status: RuntimeStatus,
+        output: str | None = None,
+        failure: FailureDetails | None = None,
     ) -> InstanceRecord:
         """Bring an instance, or an entity, into a status and a state, as a host would."""
 
@@ -83,7 +88,7 @@ class Terminal:
                 status=status,
                 custom_status=None,
                 output=output,
-                failure=None,
+                failure=failure,
                 due_at=None,
             )
             assert await store.commit(outcome) is not None

@@ -26,7 +26,7 @@ def test_a_signal_is_recorded_with_its_input_and_its_time(terminal: Terminal) ->
         "entities", "signal", "Counter", "a@b", "add",
         "--input", '{"n": 5}', "--at", "2999-01-31T12:00:00+01:00",
     )  # fmt: skip
-    assert result.output == "Operation 'add' is recorded for entity '@counter@a@b'.\n"
+    assert result.stdout == "Operation 'add' is recorded for entity '@counter@a@b'.\n"
     (event,) = terminal.inbox("@counter@a@b")
     assert isinstance(event, EntityRequested)
     assert (event.operation, event.input) == ("add", '{"n": 5}')

@@ -10,6 +10,7 @@ from soloist.core.events import (
     ExecutionSuspended,
     ExecutionTerminated,
 )
+from soloist.core.failures import FailureDetails
 from soloist.core.status import RuntimeStatus
 from soloist.stores import MemoryStore
 from tests.cli.conftest import Terminal
@@ -79,6 +80,50 @@ def test_a_start_on_a_taken_id_names_it_and_says_what_to_do(filled: Terminal) ->
     )
 
 
+def test_an_empty_id_is_refused_rather_than_drawn_anew(terminal: Terminal) -> None:
+    refused = terminal.type("instances", "start", "Job", "--id", "")
+    assert (refused.exit_code, "The id is empty." in refused.stderr) == (2, True)
+    assert terminal.ids() == set()
+
+
+def test_a_refusal_offers_only_what_the_command_has(filled: Terminal) -> None:
+    refused = filled.type("instances", "restart", "live", "--same-id")
+    assert refused.stderr == (
+        "Error: An instance with ID 'live' and the status Pending already exists."
+        " Terminate it first.\n"
+    )
+
+
+def test_a_start_that_would_return_another_functions_instance_says_so(filled: Terminal) -> None:
+    other = ("instances", "start", "Other", "--id", "live", "--if-exists", "return")
+    assert "It runs another function, so it is not returned." in filled.type(*other).stderr
+
+
+def test_a_failure_is_shown_with_its_kind_and_where_it_came_from(terminal: Terminal) -> None:
+    terminal.type("instances", "start", "Job", "--id", "one")
+    failure = FailureDetails("'colour'", "KeyError", "File app.py, line 7\n  KeyError: 'colour'\n")
+    terminal.settle("one", RuntimeStatus.FAILED, failure=failure)
+    shown = terminal.type("instances", "show", "one").stdout
+    assert "failure         KeyError: 'colour'\n" in shown
+    assert shown.endswith("traceback\n  File app.py, line 7\n    KeyError: 'colour'\n")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("terminate", "live"),
+        ("suspend", "live"),
+        ("restart", "done"),
+        ("raise-event", "live", "go"),
+    ],
+)
+def test_what_a_host_is_to_do_while_none_runs_says_so(
+    filled: Terminal, words: tuple[str, ...]
+) -> None:
+    done = filled.type("instances", *words)
+    assert (done.exit_code, "No host runs the hub now" in done.stderr) == (0, True)
+
+
 @pytest.mark.parametrize(
     ("payload", "reason"),
     [
@@ -112,8 +157,8 @@ def test_an_instance_is_restarted_under_a_new_id_or_its_own(filled: Terminal) ->
     before = filled.ids()
     started = filled.type("instances", "restart", "done")
     (new_id,) = filled.ids() - before
-    assert started.output == f"Instance '{new_id}' started.\n"
-    assert filled.type("instances", "restart", "done", "--same-id").output == (
+    assert started.stdout == f"Instance '{new_id}' started.\n"
+    assert filled.type("instances", "restart", "done", "--same-id").stdout == (
         "Instance 'done' started.\n"
     )
     blocked = filled.type("instances", "restart", "live", "--same-id")

@@ -191,7 +191,7 @@ def test_an_oversized_payload_fails_the_instance_with_the_bound_named(action: Ac
     conclusion = Execution(Limits(max_payload_bytes=10)).take([STARTED], action)
     assert conclusion.status is RuntimeStatus.FAILED
     assert conclusion.failure is not None
-    assert "max_payload_bytes" in conclusion.failure.message
+    assert "--max-payload-bytes" in conclusion.failure.message
 
 
 @pytest.mark.parametrize(

@@ -178,7 +178,7 @@ def test_an_input_beyond_the_bound_is_told_to_the_caller(served: Served, size: i
     body = b'"' + b"x" * (size * 1024 * 1024) + b'"'
     answer = served.http.post("/api/orchestrators/Job/large", content=body)
     assert answer.status_code == 413
-    assert "max_payload_bytes" in answer.text
+    assert "--max-payload-bytes" in answer.text
     assert served.status("large").status_code == 404
 
 

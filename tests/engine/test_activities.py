@@ -6,9 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+import pytest
+
 from soloist.contracts.executor import ActivityCall, ActivityResult, FedTurn, Feed
 from soloist.core.events import TaskCompleted, TaskFailed
+from soloist.core.failures import FailureDetails
 from soloist.engine.activities import ActivityPool
+from soloist.errors import WorkerLost
 from soloist.testing import JumpClock
 from tests.engine.scripts import ScriptExecutor
 
@@ -122,3 +126,40 @@ async def test_closing_ends_what_runs_and_begins_nothing() -> None:
         echo.gate.set()
         await echo.clock.settle()
         assert (echo.begun, pool.running, pool.waiting) == ([0, 1], 0, 0)
+
+
+async def test_an_activity_that_fails_is_told_in_the_log(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    echo, caller = Echo(), Caller()
+    failure = FailureDetails("no such city", "ValueError", "File app.py, line 7")
+
+    async def fail(call: ActivityCall) -> ActivityResult:
+        return ActivityResult(failure=failure)
+
+    echo.run_activity = fail  # type: ignore[method-assign]  # it fails
+    async with opened(echo) as pool:
+        pool.submit(caller, call(0))
+        await caller.arrived.wait()
+    told = capsys.readouterr().out
+    assert all(each in told for each in ("an activity failed", "no such city", "line 7")), told
+
+
+async def test_what_dies_while_nobody_waits_for_it_is_not_said_to_be_tried_again(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    echo, caller = Echo(), Caller()
+
+    async def die(call: ActivityCall) -> ActivityResult:
+        await echo.gate.wait()
+        raise WorkerLost("It died.")
+
+    echo.run_activity = die  # type: ignore[method-assign]  # its worker dies
+    async with opened(echo) as pool:
+        pool.submit(caller, call(0))
+        await echo.clock.settle()
+        caller.is_closed = True
+        echo.gate.set()
+        await echo.clock.settle()
+        assert (pool.running, pool.waiting) == (0, 0)
+    assert "tried again" not in capsys.readouterr().out

@@ -17,6 +17,7 @@ from soloist.core.actions import (
     ScheduleTask,
 )
 from soloist.core.events import HistoryEvent, OrchestratorStarted
+from soloist.core.failures import FailureDetails
 from soloist.core.policy import StartPolicy
 from soloist.core.status import RuntimeStatus
 from soloist.engine import EngineSettings
@@ -265,6 +266,23 @@ def test_a_full_line_refuses_a_start_instead_of_letting_it_wait() -> None:
             await client.start("Chain", "now there is room")
 
     asyncio.run(scenario())
+
+
+def test_an_orchestration_that_fails_is_told_in_the_log(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    failure = FailureDetails("no such city", "ValueError", "File app.py, line 7")
+
+    async def scenario() -> None:
+        hub = Hub({"Fails": lambda _: [CompleteExecution(failure=failure)]})
+        async with hub.host() as (_, client):
+            await client.start("Fails", "lost")
+            await hub.finished(client, "lost")
+
+    asyncio.run(scenario())
+    told = capsys.readouterr().out
+    parts = ("an orchestration failed", "Fails", "lost", "no such city", "line 7")
+    assert all(each in told for each in parts), told
 
 
 def test_a_failing_activity_reaches_the_history_as_a_failure() -> None:

@@ -209,7 +209,7 @@ def test_a_state_beyond_the_bound_is_refused_and_the_old_one_stays() -> None:
             await hub.clock.jump(1)
             await client.start("Adds", "one")
             record = await hub.finished(client, "one")
-            assert record.failure is not None and "max_payload_bytes" in record.failure.message
+            assert record.failure is not None and "--max-payload-bytes" in record.failure.message
             assert await state(hub) == "9999"
 
     asyncio.run(scenario())
@@ -256,7 +256,7 @@ def test_a_signal_beyond_the_bound_is_not_sent_and_its_neighbour_is(
             assert other is not None and other.output == "7"
 
     asyncio.run(scenario())
-    assert "max_payload_bytes" in capsys.readouterr().out
+    assert "--max-payload-bytes" in capsys.readouterr().out
 
 
 def test_a_resting_entity_is_given_back_and_taken_up_again() -> None:

@@ -390,7 +390,7 @@ async def test_a_server_that_does_not_answer_in_time_fails() -> None:
 
 async def test_a_response_beyond_the_bound_fails_while_it_is_read() -> None:
     message = await refused(get("/endless"))
-    assert f"larger than {MAX_BYTES} bytes (setting max_payload_bytes)" in message
+    assert f"larger than {MAX_BYTES} bytes (option --max-payload-bytes)" in message
 
 
 @pytest.mark.parametrize(

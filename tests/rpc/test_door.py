@@ -134,7 +134,7 @@ def test_a_payload_over_the_limit_is_refused(stub: Any) -> None:
     request.input.value = "x" * (4 * 1024 * 1024 + 1)
     code, text = refused(stub.StartInstance, request)
     assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
-    assert "max_payload_bytes" in text
+    assert "--max-payload-bytes" in text
     assert not stub.GetInstance(pb.GetInstanceRequest(instanceId="large")).exists
 
 

@@ -10,7 +10,7 @@ from typing import ParamSpec, TypeVar, Unpack
 import click
 import msgspec
 
-from soloist.cli.hub import hub_options, opened_client, reports_errors
+from soloist.cli.hub import hub_options, opened_client, reports_errors, tell_idle
 from soloist.cli.instances import Hub
 from soloist.cli.values import checked_json, moment, moment_or_age, shown
 from soloist.client import Entity, EntityPage, EntityQuery
@@ -38,7 +38,8 @@ def entities() -> None:
 @click.option(
     "--since",
     callback=moment_or_age,
-    help="Only those last operated on since a time, or within 30d, 12h, 5m or 90s.",
+    help="Only those last operated on since a time (UTC, unless it has an offset), or within 30d,"
+    " 12h, 5m or 90s.",
 )
 @click.option("--limit", type=click.IntRange(1, MAX_PAGE_SIZE), default=100, show_default=True)
 @click.option("--after", "token", help="Go on from the mark that an earlier page ended with.")
@@ -89,7 +90,12 @@ def show_entity(name: str, key: str, as_json: bool, **hub: Unpack[Hub]) -> None:
 @_named_entity
 @click.argument("operation")
 @click.option("--input", "payload", help="The operation's input, as JSON.")
-@click.option("--at", "due_at", callback=moment, help="Not before this time. [default: at once]")
+@click.option(
+    "--at",
+    "due_at",
+    callback=moment,
+    help="Not before this time (UTC, unless it has an offset). [default: at once]",
+)
 @hub_options
 @reports_errors
 def signal_entity(
@@ -112,9 +118,11 @@ def signal_entity(
                 checked_json(payload),
                 due_at,
             )
+            entity = EntityId(name.lower(), key)
+            click.echo(f"Operation '{operation}' is recorded for entity '{entity}'.")
+            await tell_idle(client, "that is done")
 
     asyncio.run(work())
-    click.echo(f"Operation '{operation}' is recorded for entity '{EntityId(name.lower(), key)}'.")
 
 
 @entities.command("delete")

@@ -139,3 +139,9 @@ async def opened_client(
     """Open a client of the hub."""
     async with opened_store(app_dir, store_url, task_hub) as store:
         yield Client(store, store.clock)
+
+
+async def tell_idle(client: Client, what: str) -> None:
+    """Say, if no host runs the hub, that ``what`` waits for one."""
+    if not any(host.is_live for host in await client.hosts()):
+        click.echo(f"No host runs the hub now; {what} when one does.", err=True)

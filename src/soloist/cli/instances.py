@@ -7,16 +7,18 @@ import json
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from pathlib import Path
+from textwrap import indent
 from typing import TypedDict, Unpack
 
 import click
 import msgspec
 
-from soloist.cli.hub import hub_options, opened_client, reports_errors
-from soloist.cli.values import checked_json, moment_or_age, shown, status
+from soloist.cli.hub import hub_options, opened_client, reports_errors, tell_idle
+from soloist.cli.values import checked_json, given_id, moment_or_age, shown, status
 from soloist.cli.waits import standing_facts
 from soloist.client import Client, Standing
 from soloist.core.events import HistoryEvent
+from soloist.core.failures import FailureDetails
 from soloist.core.instances import (
     MAX_PAGE_SIZE,
     InstancePage,
@@ -105,7 +107,9 @@ def show_instance(instance_id: str, with_history: bool, as_json: bool, **hub: Un
 
 @instances.command("start")
 @click.argument("function_name")
-@click.option("--id", "instance_id", help="The instance's id. [default: a new one]")
+@click.option(
+    "--id", "instance_id", callback=given_id, help="The instance's id. [default: a new one]"
+)
 @click.option("--input", "payload", help="The input, as JSON.")
 @click.option(
     "--if-exists",
@@ -132,8 +136,7 @@ def start_instance(
                 function_name, instance_id, input=checked_json(payload), policy=StartPolicy(policy)
             )
             click.echo(_outcome(receipt))
-            if not any(host.is_live for host in await client.hosts()):
-                click.echo("No host runs the hub now; the instance begins when one does.", err=True)
+            await tell_idle(client, "the instance begins")
 
     asyncio.run(work())
 
@@ -154,8 +157,11 @@ def terminate_instance(
     instance_id: str, reason: str | None, is_recursive: bool, **hub: Unpack[Hub]
 ) -> None:
     """End an instance from outside."""
-    _steer(lambda client: client.terminate(instance_id, reason, is_recursive=is_recursive), hub)
-    click.echo(f"Termination of '{instance_id}' is recorded; the host carries it out.")
+    _steer(
+        lambda client: client.terminate(instance_id, reason, is_recursive=is_recursive),
+        f"Termination of '{instance_id}' is recorded; the host carries it out.",
+        hub,
+    )
 
 
 @instances.command("suspend")
@@ -165,8 +171,11 @@ def terminate_instance(
 @reports_errors
 def suspend_instance(instance_id: str, reason: str | None, **hub: Unpack[Hub]) -> None:
     """Pause an instance; what arrives meanwhile is kept."""
-    _steer(lambda client: client.suspend(instance_id, reason), hub)
-    click.echo(f"Suspension of '{instance_id}' is recorded; the host carries it out.")
+    _steer(
+        lambda client: client.suspend(instance_id, reason),
+        f"Suspension of '{instance_id}' is recorded; the host carries it out.",
+        hub,
+    )
 
 
 @instances.command("resume")
@@ -176,8 +185,11 @@ def suspend_instance(instance_id: str, reason: str | None, **hub: Unpack[Hub]) -
 @reports_errors
 def resume_instance(instance_id: str, reason: str | None, **hub: Unpack[Hub]) -> None:
     """Let a suspended instance go on."""
-    _steer(lambda client: client.resume(instance_id, reason), hub)
-    click.echo(f"Resumption of '{instance_id}' is recorded; the host carries it out.")
+    _steer(
+        lambda client: client.resume(instance_id, reason),
+        f"Resumption of '{instance_id}' is recorded; the host carries it out.",
+        hub,
+    )
 
 
 @instances.command("rewind")
@@ -187,8 +199,11 @@ def resume_instance(instance_id: str, reason: str | None, **hub: Unpack[Hub]) ->
 @reports_errors
 def rewind_instance(instance_id: str, reason: str | None, **hub: Unpack[Hub]) -> None:
     """Take back the failure of an instance: what failed is tried again, the rest stays done."""
-    _steer(lambda client: client.rewind(instance_id, reason), hub)
-    click.echo(f"Instance '{instance_id}' is rewound; it runs again.")
+    _steer(
+        lambda client: client.rewind(instance_id, reason),
+        f"Instance '{instance_id}' is rewound; it runs again.",
+        hub,
+    )
 
 
 @instances.command("restart")
@@ -199,11 +214,12 @@ def rewind_instance(instance_id: str, reason: str | None, **hub: Unpack[Hub]) ->
 def restart_instance(instance_id: str, same_id: bool, **hub: Unpack[Hub]) -> None:
     """Start an instance's function again with the same input."""
 
-    async def work() -> StartReceipt:
+    async def work() -> None:
         async with opened_client(**hub) as client:
-            return await client.restart(instance_id, with_new_id=not same_id)
+            click.echo(_outcome(await client.restart(instance_id, with_new_id=not same_id)))
+            await tell_idle(client, "the instance begins")
 
-    click.echo(_outcome(asyncio.run(work())))
+    asyncio.run(work())
 
 
 @instances.command("raise-event")
@@ -215,12 +231,12 @@ def restart_instance(instance_id: str, same_id: bool, **hub: Unpack[Hub]) -> Non
 def raise_event(instance_id: str, event_name: str, payload: str | None, **hub: Unpack[Hub]) -> None:
     """Raise an external event for an instance."""
 
-    async def work() -> None:
-        async with opened_client(**hub) as client:
-            await client.raise_event(instance_id, event_name, checked_json(payload))
-
-    asyncio.run(work())
-    click.echo(f"Event '{event_name}' is recorded for '{instance_id}'.")
+    data = checked_json(payload)
+    _steer(
+        lambda client: client.raise_event(instance_id, event_name, data),
+        f"Event '{event_name}' is recorded for '{instance_id}'.",
+        hub,
+    )
 
 
 @instances.command("purge")
@@ -228,7 +244,8 @@ def raise_event(instance_id: str, event_name: str, payload: str | None, **hub: U
 @click.option(
     "--created-before",
     callback=moment_or_age,
-    help="All that were started before a time, or longer ago than 30d, 12h, 5m or 90s.",
+    help="All that were started before a time (UTC, unless it has an offset), or longer ago than"
+    " 30d, 12h, 5m or 90s.",
 )
 @click.option("--status", "statuses", multiple=True, help="All of this status; may be repeated.")
 @click.option("--name", "names", multiple=True, help="All of this function; may be repeated.")
@@ -253,8 +270,7 @@ def purge_instances(
             "Say which instance by its id, or which ones by --created-before, --status or --name."
         )
     if instance_id is not None:
-        one = instance_id
-        _steer(lambda client: client.purge(one), hub)
+        asyncio.run(_purge(instance_id, hub))
         click.echo(f"Instance '{instance_id}' is purged.")
         return
     chosen = frozenset(status(text) for text in statuses)
@@ -276,12 +292,21 @@ def purge_instances(
     click.echo(f"{count} instance{'' if count == 1 else 's'} purged.")
 
 
-def _steer(verb: Callable[[Client], Awaitable[None]], hub: Hub) -> None:
+def _steer(verb: Callable[[Client], Awaitable[None]], told: str, hub: Hub) -> None:
+    """Have something recorded that a host carries out."""
+
     async def work() -> None:
         async with opened_client(**hub) as client:
             await verb(client)
+            click.echo(told)
+            await tell_idle(client, "that is done")
 
     asyncio.run(work())
+
+
+async def _purge(instance_id: str, hub: Hub) -> None:
+    async with opened_client(**hub) as client:
+        await client.purge(instance_id)
 
 
 def _outcome(receipt: StartReceipt) -> str:
@@ -322,10 +347,18 @@ def _details(standing: Standing) -> str:
         "input": record.input,
         "custom status": record.custom_status,
         "output": record.output,
-        "failure": record.failure.message if record.failure else None,
+        "failure": None if record.failure is None else _failure(record.failure),
     }
     told = [(fact, value) for fact, value in facts.items() if value is not None]
-    return "\n".join(f"{fact:<15} {value}" for fact, value in [*told, *standing_facts(standing)])
+    lines = [f"{fact:<15} {value}" for fact, value in [*told, *standing_facts(standing)]]
+    if record.failure is not None and record.failure.stack_trace:
+        lines += ["traceback", indent(record.failure.stack_trace.rstrip(), "  ")]
+    return "\n".join(lines)
+
+
+def _failure(failure: FailureDetails) -> str:
+    kind = failure.error_type
+    return f"{kind}: {failure.message}" if kind else failure.message
 
 
 def _event_line(event: HistoryEvent) -> str:

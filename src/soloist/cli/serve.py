@@ -21,7 +21,13 @@ from soloist.cli.running import (
     runner,
     tune_interpreter,
 )
-from soloist.cli.values import DRAIN_SECONDS, LEASE_SECONDS, PAYLOAD_BYTES, hub_name
+from soloist.cli.values import (
+    DRAIN_SECONDS,
+    LEASE_SECONDS,
+    PAYLOAD_BYTES,
+    SettableCommand,
+    hub_name,
+)
 from soloist.client import DEFAULT_MAX_PAYLOAD_BYTES
 from soloist.core.policy import StartPolicy
 from soloist.stores import DEFAULT_LEASE_SECONDS, shown_url
@@ -31,7 +37,10 @@ DEFAULT_GRPC_PORT = 4001
 """Where the SDKs look unless they are told otherwise."""
 
 
-@click.command(context_settings={"auto_envvar_prefix": "SOLOIST", "show_default": True})
+@click.command(
+    cls=SettableCommand,
+    context_settings={"auto_envvar_prefix": "SOLOIST", "show_default": True},
+)
 @grpc_options(port_default=DEFAULT_GRPC_PORT)
 @click.option(
     "--store",

@@ -34,7 +34,14 @@ from soloist.cli.running import (
     runner,
     tune_interpreter,
 )
-from soloist.cli.values import DRAIN_SECONDS, LEASE_SECONDS, PAYLOAD_BYTES, PORT, hub_name
+from soloist.cli.values import (
+    DRAIN_SECONDS,
+    LEASE_SECONDS,
+    PAYLOAD_BYTES,
+    PORT,
+    SettableCommand,
+    hub_name,
+)
 from soloist.client import DEFAULT_MAX_PAYLOAD_BYTES
 from soloist.core.policy import StartPolicy
 from soloist.errors import AppLoadFailed, SettingsError
@@ -49,7 +56,10 @@ MAX_WORKERS = 64
 _LISTEN_BACKLOG = 2048
 
 
-@click.command(context_settings={"auto_envvar_prefix": "SOLOIST", "show_default": True})
+@click.command(
+    cls=SettableCommand,
+    context_settings={"auto_envvar_prefix": "SOLOIST", "show_default": True},
+)
 @click.argument("app_dir", default=".", type=click.Path(path_type=Path), envvar="SOLOIST_APP")
 @click.option("--port", type=PORT, help=f"[default: {DEFAULT_PORT}]")
 @click.option("--host", default=DEFAULT_HOST, help="The address to listen on.")

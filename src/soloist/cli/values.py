@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from soloist.contracts.clock import SystemClock
 from soloist.core.ids import hub_name_objection
@@ -37,6 +38,31 @@ class Seconds(click.FloatRange):
         if math.isnan(seconds):
             self.fail(f"{value!r} is no number of seconds.", parameter, context)
         return seconds
+
+
+class SettableCommand(click.Command):
+    """A command whose options may stand in the environment; an error in one says which variable."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the options."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.BadParameter as error:
+            parameter = error.param
+            if parameter is not None and parameter.name is not None:
+                source = ctx.get_parameter_source(parameter.name)
+                if source is ParameterSource.ENVIRONMENT:
+                    error.param_hint = f"'{_variable(parameter, ctx)}'"
+            raise
+
+
+def _variable(parameter: click.Parameter, context: click.Context) -> str:
+    given = parameter.envvar
+    return (
+        given
+        if isinstance(given, str)
+        else f"{context.auto_envvar_prefix}_{parameter.name}".upper()
+    )
 
 
 DRAIN_SECONDS = Seconds(0, 30 * 86_400)
@@ -94,6 +120,13 @@ def known_hub_name(
     return name
 
 
+def given_id(_context: click.Context, _parameter: click.Parameter, text: str | None) -> str | None:
+    """Read the id of an instance that is to be started: a callback of options."""
+    if text == "":  # of a variable that is not set; the hub would draw a new id each time
+        raise click.BadParameter("The id is empty. Leave the option away for a new one.")
+    return text
+
+
 def moment(
     _context: click.Context, _parameter: click.Parameter, text: str | None
 ) -> datetime | None:
@@ -118,7 +151,10 @@ def moment_or_age(
     """Read a time, or an age such as ``30d``, ``12h`` or ``90s``: a callback of options."""
     age = _AGE.fullmatch(text) if text is not None else None
     if age is None:
-        return moment(context, parameter, text)
+        try:
+            return moment(context, parameter, text)
+        except click.BadParameter as error:
+            raise click.BadParameter(f"{error.message} Or an age: 30d, 12h, 5m or 90s.") from None
     try:
         return SystemClock().now() - timedelta(**{_UNITS[age[2]]: int(age[1])})
     except OverflowError:

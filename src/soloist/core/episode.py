@@ -254,6 +254,6 @@ def _objection(actions: tuple[Action, ...], limits: Limits) -> FailureDetails | 
         if payload is not None and exceeds(payload, limits.max_payload_bytes):
             return FailureDetails(
                 f"A payload of {type(action).__name__} exceeds the limit of"
-                f" {limits.max_payload_bytes} bytes (setting max_payload_bytes)."
+                f" {limits.max_payload_bytes} bytes (option --max-payload-bytes)."
             )
     return None

@@ -182,6 +182,8 @@ class ActivityPool:
 
     def _after_loss(self, job: _Job, error: WorkerLost) -> ActivityResult | None:
         job.losses += 1
+        if job.caller.is_closed:
+            return None
         is_given_up = job.losses >= self._max_worker_losses
         # Most that saw one process die were only near; a suspect is worth a warning.
         level = logging.INFO if job.losses < _LOSSES_OF_A_SUSPECT else logging.WARNING
@@ -219,9 +221,17 @@ class ActivityPool:
         if result.result is not None and exceeds(result.result, self._max_payload_bytes):
             failure = FailureDetails(
                 f"Its result exceeds the limit of {self._max_payload_bytes} bytes"
-                " (setting max_payload_bytes)."
+                " (option --max-payload-bytes)."
             )
         if failure is not None:
+            _log.warning(
+                "an activity failed",
+                activity=call.name,
+                instance_id=call.instance_id,
+                task_id=call.task_id,
+                reason=failure.message,
+                exception=failure.stack_trace or None,
+            )
             return TaskFailed(now, call.task_id, failure), None
         if turn is None or abs(now - turn.at) > _MAX_CLOCK_ERROR:
             return TaskCompleted(now, call.task_id, result.result), None

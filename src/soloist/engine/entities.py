@@ -313,7 +313,7 @@ class EntitySession(Held):
 
     def _limit_text(self) -> str:
         limit = self._tools.settings.limits.max_payload_bytes
-        return f"the limit of {limit} bytes (setting max_payload_bytes)"
+        return f"the limit of {limit} bytes (option --max-payload-bytes)"
 
     def _tell_of_failure(self, event: EntityRequested, failure: FailureDetails) -> None:
         """Nobody waits for a signal's result, so the log must tell of its failure."""

@@ -379,10 +379,21 @@ class Session(Held):
             return
         if conclusion.is_over:
             self.ended_as = record_after(self._record, outcome)
+            if conclusion.failure is not None:
+                self._tell_of_failure(conclusion.failure)
             return
         for event in conclusion.events:
             if isinstance(event, TaskScheduled):
                 self._begin_activity(event)
+
+    def _tell_of_failure(self, failure: FailureDetails) -> None:
+        _log.error(
+            "an orchestration failed",
+            orchestrator=self._record.name,
+            instance_id=self.instance_id,
+            reason=failure.message,
+            exception=failure.stack_trace or None,
+        )
 
     def _begin_activity(self, scheduled: TaskScheduled) -> None:
         call = ActivityCall(

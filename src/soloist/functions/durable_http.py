@@ -166,7 +166,7 @@ class DurableHttp:
             if len(body) > self._max_payload_bytes:
                 raise _CallFailed(
                     f"The response to {_named(response.request)} is larger than"
-                    f" {self._max_payload_bytes} bytes (setting max_payload_bytes)."
+                    f" {self._max_payload_bytes} bytes (option --max-payload-bytes)."
                 )
         content = _decoded(bytes(body), response.charset_encoding)
         return _Response(response.status_code, response.url, response.headers, content)

@@ -164,8 +164,8 @@ def _check_place(path: Path) -> None:
         _make_place(path)
     except OSError as error:
         raise StoreUnavailable(
-            f"The task hub file {path} cannot be made: {error.strerror or error}. Create its"
-            " folder, or choose another path."
+            f"The task hub file {path} cannot be made: {error.strerror or error}. Give this"
+            " user access to its folder, or choose another path."
         ) from error
 
 
