@@ -50,6 +50,17 @@ def test_a_signal_that_is_malformed_is_refused(
     assert (result.exit_code, expected in result.stderr) == (code, True), result.stderr
 
 
+def test_an_entity_that_waits_for_its_first_operation_is_told_from_one_that_is_not_there(
+    terminal: Terminal,
+) -> None:
+    terminal.type("entities", "signal", "Acc", "z", "add", "--at", "2999-01-31T12:00:00Z")
+    waiting = terminal.type("entities", "show", "Acc", "z")
+    assert (waiting.exit_code, "no state yet" in waiting.stderr) == (1, True)
+    assert "one is due at 2999-01-31" in terminal.type("instances", "show", "@acc@z").stdout
+    missing = terminal.type("entities", "show", "Acc", "y")
+    assert missing.stderr == "Error: No entity '@acc@y' found.\n"
+
+
 def test_an_entity_is_shown_with_its_state(counting: Terminal) -> None:
     shown = counting.type("entities", "show", "Counter", "a").output
     lines = dict(line.split(maxsplit=1) for line in shown.splitlines())

@@ -17,6 +17,7 @@ from soloist.client import Entity, EntityPage, EntityQuery
 from soloist.client.checks import checked_name
 from soloist.core.ids import EntityId
 from soloist.core.instances import MAX_PAGE_SIZE
+from soloist.errors import HubError, InstanceNotFound
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -80,7 +81,14 @@ def show_entity(name: str, key: str, as_json: bool, **hub: Unpack[Hub]) -> None:
 
     async def fetch() -> Entity:
         async with opened_client(**hub) as client:
-            return await client.read_entity(name, key)
+            try:
+                return await client.read_entity(name, key)
+            except InstanceNotFound as error:
+                await client.status(error.instance_id)  # there is no such row either, or:
+                raise HubError(
+                    f"Entity '{error.instance_id}' has no state yet; operations wait for it:"
+                    f" soloist instances show '{error.instance_id}'"
+                ) from error
 
     entity = asyncio.run(fetch())
     click.echo(_as_json(entity) if as_json else _details(entity))
