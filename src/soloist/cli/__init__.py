@@ -12,6 +12,7 @@ from soloist.cli.keys import keys
 from soloist.cli.outputs import Commands
 from soloist.cli.serve import serve
 from soloist.cli.start import start
+from soloist.cli.timers import timers
 
 
 @click.group(
@@ -26,5 +27,6 @@ main.add_command(start)
 main.add_command(serve)
 main.add_command(instances)
 main.add_command(entities)
+main.add_command(timers)
 main.add_command(hosts)
 main.add_command(keys)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from soloist.client.base import Functions
 from soloist.client.checks import DEFAULT_MAX_PAYLOAD_BYTES, MAX_NAME_LENGTH
 from soloist.client.entities import Entity, EntityPage, EntityQuery
-from soloist.client.hub import HubVerbs, Standing
+from soloist.client.hub import HubVerbs, Standing, Timer
 
 __all__ = [
     "DEFAULT_MAX_PAYLOAD_BYTES",
@@ -20,6 +20,7 @@ __all__ = [
     "EntityQuery",
     "Functions",
     "Standing",
+    "Timer",
 ]
 
 

@@ -5,7 +5,16 @@ from __future__ import annotations
 import msgspec
 
 from soloist.client.instances import InstanceVerbs
-from soloist.core.instances import Durability, Hold, HostRecord, InstanceRecord
+from soloist.core.ids import TIMER_PREFIX
+from soloist.core.instances import (
+    MAX_PAGE_SIZE,
+    Durability,
+    Hold,
+    HostRecord,
+    InstanceQuery,
+    InstanceRecord,
+)
+from soloist.core.timers import TimerState, decode_timer
 from soloist.core.waits import Seen, Waits, waits_of
 
 _MAX_LOOKS = 5
@@ -23,12 +32,35 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     waits: Waits = Waits()
 
 
+class Timer(msgspec.Struct, frozen=True, kw_only=True):
+    """A timer trigger of the app, and what is remembered of it."""
+
+    function: str
+    state: TimerState
+
+
 class HubVerbs(InstanceVerbs):
     """What can be asked about the whole hub."""
 
     async def hosts(self) -> tuple[HostRecord, ...]:
         """Return every host of the hub, also those that are gone until all is taken from them."""
         return await self._store.hosts()
+
+    async def timers(self) -> tuple[Timer, ...]:
+        """Return the timer triggers that hosts of the hub have kept, by name: also one that the app
+        has no more."""
+        found: list[Timer] = []
+        query = InstanceQuery(instance_id_prefix=TIMER_PREFIX, page_size=MAX_PAGE_SIZE)
+        while True:
+            page = await self._store.query(query)
+            found += [
+                Timer(function=each.name, state=decode_timer(each.output))
+                for each in page.records
+                if each.output is not None
+            ]
+            if page.token is None:
+                return tuple(sorted(found, key=lambda timer: timer.function))
+            query = msgspec.structs.replace(query, token=page.token)
 
     async def standing(self, instance_id: str) -> Standing:
         """Return how an instance, or an entity, stands.

@@ -17,7 +17,8 @@ MAX_HUB_NAME_LENGTH = 100
 
 ENTITY_MARK = "@"
 
-_TIMER_PREFIX = "@@timer@"
+TIMER_PREFIX = "@@timer@"
+"""What the ids of timer triggers begin with."""
 _FORBIDDEN = re.compile(r"[/\\#?]")
 _UNPRINTABLE = re.compile(r"[\x00-\x1F\x7F-\x9F\uD800-\uDFFF]")
 _FIRST_SURROGATE = 0xD800
@@ -115,14 +116,14 @@ def folded_entity_id(instance_id: str) -> str:
 
 def timer_id(function: str) -> str:
     """Return the id of the entity that keeps a timer trigger."""
-    return f"{_TIMER_PREFIX}{function}"
+    return f"{TIMER_PREFIX}{function}"
 
 
 def timer_function(instance_id: str) -> str | None:
     """Return the function that a timer's entity stands for, ``None`` for every other id."""
-    if not instance_id.startswith(_TIMER_PREFIX):
+    if not instance_id.startswith(TIMER_PREFIX):
         return None
-    return instance_id.removeprefix(_TIMER_PREFIX)
+    return instance_id.removeprefix(TIMER_PREFIX)
 
 
 def _objection(instance_id: str, max_length: int) -> str | None:
