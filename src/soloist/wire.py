@@ -267,6 +267,22 @@ class SlowTurn(_Message, frozen=True, tag="slow_turn"):
     place: str
 
 
+class Log(_Message, frozen=True, tag="log"):
+    """Worker: the app has logged something; nothing answers it, and it may come before ``Loaded``.
+
+    ``level`` is one of the five of ``logging``, ``logger`` the name of the app's logger.
+    ``exception`` is a traceback, or empty. ``function`` and ``instance_id`` say what was running,
+    where that is known.
+    """
+
+    level: int
+    logger: str
+    text: str
+    exception: str = ""
+    function: str | None = None
+    instance_id: str | None = None
+
+
 class HttpDone(_Message, frozen=True, tag="http_done"):
     """Worker: the answer to ``RunHttp``; ``body`` is Base64."""
 
@@ -315,6 +331,7 @@ WorkerMessage = (
     | HandleDone
     | TimerDone
     | SlowTurn
+    | Log
     | HttpDone
     | HttpFailed
     | ClientCall

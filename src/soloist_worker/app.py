@@ -211,7 +211,7 @@ def _import(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = module
     try:
-        with _importing(path):
+        with _importing(path, path.parent):
             spec.loader.exec_module(module)
     except AppUnusable:
         sys.modules.pop(path.stem, None)
@@ -220,15 +220,15 @@ def _import(path: Path) -> ModuleType:
 
 
 @contextmanager
-def _importing(path: Path) -> Iterator[None]:
+def _importing(path: Path, root: Path) -> Iterator[None]:
     try:
         yield
     except BaseException as error:  # SystemExit too: sys.exit() in a script is a refusal
-        raise AppUnusable(_import_sentence(path, error), trace_of(error)) from error
+        raise AppUnusable(_import_sentence(path, root, error), trace_of(error)) from error
 
 
-def _import_sentence(path: Path, error: BaseException) -> str:
-    host_json = path.parent / "host.json"
+def _import_sentence(path: Path, root: Path, error: BaseException) -> str:
+    host_json = root / "host.json"
     if isinstance(error, json.JSONDecodeError) and host_json.is_file():
         try:
             json.loads(host_json.read_text(encoding="utf-8"))
@@ -238,12 +238,30 @@ def _import_sentence(path: Path, error: BaseException) -> str:
                 " strictly when it is imported. Remove comments and trailing commas from"
                 f" {host_json}."
             )
-    if isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] == "azure":
-        return (
-            f"{path.name} cannot be imported: {error}. Install the app's requirements"
-            f" (azure-functions, azure-functions-durable) for {sys.executable}."
-        )
+    if isinstance(error, ModuleNotFoundError):
+        package = (error.name or "").partition(".")[0]
+        if package == "azure":
+            return (
+                f"{path.name} cannot be imported: {error}. Install the app's requirements"
+                f" (azure-functions, azure-functions-durable) for {sys.executable}."
+            )
+        if package and _is_uninstalled(package):
+            return (
+                f"{path.name} cannot be imported: {error}. Install the app's requirements for"
+                f" {sys.executable}, which runs it."
+            )
     return f"{path.name} cannot be imported: {type(error).__name__}: {error}"
+
+
+def _is_uninstalled(package: str) -> bool:
+    """Whether a top-level package that cannot be imported is one that can be installed: neither
+    Python's own, nor there, in the app's folder too, so that only a part of it is missing."""
+    if package in sys.modules or package in sys.stdlib_module_names:
+        return False
+    try:
+        return importlib.util.find_spec(package) is None
+    except (ImportError, ValueError):
+        return False
 
 
 def _declaration(module: ModuleType, script: str) -> Any:
@@ -288,7 +306,7 @@ def _read(declared: Any, root: Path, *, is_modern: bool) -> Function:
 def _read_folder(path: Path, root: Path, *, is_modern: bool) -> Function:
     with _reading():
         declared = FolderFunction(path, root)
-    with _importing(declared.script):
+    with _importing(declared.script, root):
         module = import_script(declared.module_name(root), root)
     with _reading():
         declared.take(module)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 _SCALARS = frozenset((str, int, float, bool, type(None)))
@@ -37,11 +39,23 @@ def find_codec() -> Codec:
     dumps = getattr(sdk, "df_dumps", None)
     if loads is None or dumps is None:
         return _hooked(sdk)
-    with warnings.catch_warnings():
-        # Its one notice about missing types is addressed to the caller, and we are the caller.
-        warnings.simplefilter("ignore")
+    with _hushed():
         loads("null")
     return _spared(Codec(loads, dumps))
+
+
+@contextmanager
+def _hushed() -> Iterator[None]:
+    """Let the SDK give its one notice about missing types to nobody: it is addressed to the
+    caller, and we are the caller."""
+    log = logging.getLogger("azure.functions.DurableFunctions")
+    was_disabled, log.disabled = log.disabled, True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.disabled = was_disabled
 
 
 def _spared(sdk: Codec) -> Codec:

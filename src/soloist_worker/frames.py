@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import socket
 import threading
+from collections import deque
+from collections.abc import Iterable
 from typing import Any
 
 Message = dict[str, Any]
@@ -56,47 +58,40 @@ class FrameWriter:
 
     Whoever finds nobody writing writes, and takes along what others post meanwhile: messages
     that are ready together travel in one frame, in the order in which they were posted.
+
+    A finalizer or a signal handler that logs runs in the middle of whatever its thread is at, also
+    of a ``post``. So nobody waits for a lock to post: what is posted is written by whoever has the
+    floor, and whoever gives it up looks once more.
     """
 
     def __init__(self, connection: socket.socket, max_frame_bytes: int = MAX_FRAME_BYTES) -> None:
         self._connection = connection
         self._max_frame_bytes = max_frame_bytes
-        self._lock = threading.Lock()
-        self._is_quiet = threading.Condition(self._lock)
-        self._waiting: list[Message] = []
-        self._is_writing = False
+        self._waiting: deque[Message] = deque()
+        self._floor = threading.Lock()
+        self._writing_thread_id = 0
 
-    def post(self, messages: list[Message]) -> None:
+    def post(self, messages: Iterable[Message]) -> None:
         """Send the messages; a connection that is gone swallows them."""
-        with self._lock:
-            self._waiting += messages
-            if self._is_writing:
-                return
-            self._is_writing = True
-        try:
-            while batch := self._take():
-                self._write(batch)
-        except BaseException:
-            self._rest()
-            raise
+        waiting, floor = self._waiting, self._floor
+        waiting.extend(messages)
+        while waiting and floor.acquire(blocking=False):
+            self._writing_thread_id = threading.get_ident()
+            try:
+                # So many are there for certain: only this thread takes any.
+                self._write([waiting.popleft() for _ in range(len(waiting))])
+            finally:
+                self._writing_thread_id = 0
+                floor.release()
 
     def flush(self, timeout_seconds: float) -> None:
-        """Wait until everything that was posted is written, or the time is over."""
-        with self._is_quiet:
-            self._is_quiet.wait_for(lambda: not self._is_writing, timeout_seconds)
-
-    def _rest(self) -> None:
-        with self._is_quiet:
-            self._is_writing = False
-            self._is_quiet.notify_all()
-
-    def _take(self) -> list[Message]:
-        with self._lock:
-            batch, self._waiting = self._waiting, []
-            if not batch:
-                self._is_writing = False
-                self._is_quiet.notify_all()
-            return batch
+        """Wait until everything that was posted is written, or the time is over. A thread that is
+        itself in the middle of writing goes on at once."""
+        if self._writing_thread_id == threading.get_ident():
+            return
+        if self._floor.acquire(timeout=timeout_seconds):
+            self._floor.release()
+            self.post(())  # what came while nobody else could write it
 
     def _write(self, batch: list[Message]) -> None:
         # Lone surrogates, legal in Python's text, are not legal in a frame.

@@ -17,6 +17,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 
+from soloist_worker import logs
 from soloist_worker.frames import FrameReader, FrameWriter
 from soloist_worker.worker import Worker
 
@@ -52,6 +53,7 @@ def _serve(connection: socket.socket) -> None:
     asyncio.set_event_loop(loop)
     imports: SimpleQueue[Callable[[], None]] = SimpleQueue()
     writer = FrameWriter(connection)
+    logs.install(writer)
     worker = Worker(writer.post, loop=loop, load_in=imports.put, owns_process=True)
 
     def stop() -> None:

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from functools import partial
 from queue import SimpleQueue
 
+from soloist_worker import logs
 from soloist_worker.frames import Message
 from soloist_worker.sessions import SessionTable
 from soloist_worker.watchdog import Watchdog
@@ -119,6 +120,7 @@ class Turns:
                 continue
             watchdog.turn_at = turn_at
             watchdog.turn = message
+            logs.enter(message)
             if message["kind"] == "episode":
                 answers.append(sessions.run(message))
             else:

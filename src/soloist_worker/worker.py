@@ -28,7 +28,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
-from soloist_worker import activities, entities, modern, modern_client, timers, web
+from soloist_worker import activities, entities, logs, modern, modern_client, timers, web
 from soloist_worker.app import App, AppUnusable, load_app, unload_app
 from soloist_worker.calls import Call, Trigger, run, run_async
 from soloist_worker.client import Transport
@@ -242,6 +242,7 @@ class Worker:
 
     def _run_in_pool(self, work: Callable[[], Message], message: Message, asked_at: float) -> None:
         self._transport.enter()
+        logs.enter(message)
         self._finish(work(), message, asked_at, is_pooled=True)
 
     def _finish(
@@ -275,6 +276,7 @@ class Worker:
         self, work: Coroutine[Any, Any, Message], message: Message, asked_at: float
     ) -> None:
         self._transport.enter()
+        logs.enter(message)
         self._finish(await work, message, asked_at, is_pooled=False)
 
     def _need_loop(self) -> asyncio.AbstractEventLoop:

@@ -137,9 +137,10 @@ def http(call: int, function: str, body: bytes = b"", **fields: Any) -> Message:
 
 
 class ProcessHost:
-    """A worker process and the host's end of its socket."""
+    """A worker process and the host's end of its socket. What the app logs is kept in ``logs``."""
 
     def __init__(self, **environment: str) -> None:
+        self.logs: list[Message] = []
         self.connection, theirs = socket.socketpair()
         self.connection.settimeout(_SECONDS)
         self.process = subprocess.Popen(
@@ -156,8 +157,13 @@ class ProcessHost:
         self._writer.post(list(messages))
 
     def frame(self) -> list[Message] | None:
-        """Wait for the next frame."""
-        return self._reader.read()
+        """Wait for the next frame with something else than logs in it."""
+        while (messages := self._reader.read()) is not None:
+            self.logs += [each for each in messages if each["kind"] == "log"]
+            rest = [each for each in messages if each["kind"] != "log"]
+            if rest:
+                return rest
+        return None
 
     def ask(self, *messages: Message) -> Message:
         """Send messages; return the one message that comes back."""

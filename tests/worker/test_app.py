@@ -174,6 +174,33 @@ def test_an_import_error_shows_only_the_apps_frames(folder: Path) -> None:
     assert "soloist_worker" not in error.trace
 
 
+@pytest.mark.parametrize("name", ["no_such_package", "no_such_package.part"])
+def test_a_missing_package_is_to_be_installed_for_the_interpreter_that_is_named(
+    folder: Path, name: str
+) -> None:
+    error = refusal(folder, f"import {name}\n")
+    assert error.message == (
+        "function_app.py cannot be imported: No module named 'no_such_package'. Install the app's"
+        f" requirements for {sys.executable}, which runs it."
+    )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import json.no_such_part",
+        "import helpers.no_such_part",
+        "raise ModuleNotFoundError('lost', name='helpers')",
+        "raise ModuleNotFoundError('lost', name='msilib')",
+        "raise ModuleNotFoundError('lost')",
+    ],
+)
+def test_nothing_is_to_be_installed_for_what_no_package_brings(folder: Path, line: str) -> None:
+    (folder / "helpers").mkdir()
+    error = refusal(folder, f"{line}\n")
+    assert error.message.startswith("function_app.py cannot be imported: ModuleNotFoundError: ")
+
+
 def test_a_script_that_exits_is_refused(folder: Path) -> None:
     assert "SystemExit" in refusal(folder, "raise SystemExit(3)\n").message
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
 
@@ -100,6 +100,61 @@ def test_a_message_too_large_that_answers_nothing_is_left_out(
     call = {"kind": "client_call", "call": 1, "method": "POST", "target": "x", "data": "x" * 1000}
     writer.post([call, {"kind": "history_missing", "call": 3}])
     assert read_all(pair[1], 1)[0].call == 3
+
+
+class Connection:
+    """A connection whose ``sendall`` does something else first."""
+
+    def __init__(self, connection: socket.socket, before: Callable[[], None]) -> None:
+        self._connection = connection
+        self._before = before
+
+    def sendall(self, data: bytes) -> None:
+        self._before()
+        self._connection.sendall(data)
+
+
+def test_what_is_posted_in_the_middle_of_a_post_is_written_after_it(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    calls = iter((2, 3))
+
+    def interrupt() -> None:  # as a finalizer or a signal handler does
+        for call in calls:
+            writer.post([{"kind": "history_missing", "call": call}])
+            writer.flush(1e6)  # does not wait for itself
+
+    writer = FrameWriter(Connection(pair[0], interrupt))  # type: ignore[arg-type]  # is like one
+    writer.post([{"kind": "history_missing", "call": 1}])
+    assert [each.call for each in read_all(pair[1], 3)] == [1, 2, 3]
+
+
+def test_a_flush_waits_for_what_another_thread_writes(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    began, gate = threading.Event(), threading.Event()
+    order: list[str] = []
+
+    def stand_still() -> None:
+        began.set()
+        gate.wait(20)
+        order.append("written")
+
+    def flush() -> None:
+        writer.flush(20)
+        order.append("flushed")
+
+    writer = FrameWriter(Connection(pair[0], stand_still))  # type: ignore[arg-type]  # is like one
+    message = {"kind": "history_missing", "call": 1}
+    threads = [threading.Thread(target=writer.post, args=([message],))]
+    threads[0].start()
+    began.wait(20)
+    threads.append(threading.Thread(target=flush))
+    threads[1].start()
+    gate.set()
+    for thread in threads:
+        thread.join()
+    assert order == ["written", "flushed"]
 
 
 def test_many_threads_write_without_mixing_up(pair: tuple[socket.socket, socket.socket]) -> None:

@@ -36,6 +36,7 @@ from soloist.wire import (
     Load,
     Loaded,
     LoadFailed,
+    Log,
     Rebind,
     SlowTurn,
     TimerDone,
@@ -43,6 +44,7 @@ from soloist.wire import (
 )
 
 _log = logger(__name__)
+_app_log = logger("user_code")
 
 Answer = (
     EpisodeDone
@@ -206,6 +208,8 @@ class Seat:
                 self._on_loaded(message)  # type: ignore[arg-type]  # it is one of the two
             elif kind is SlowTurn:
                 self._on_slow_turn(message)  # type: ignore[arg-type]  # it is one
+            elif kind is Log:
+                _on_log(message)  # type: ignore[arg-type]  # it is one
             else:
                 call = message.call  # type: ignore[union-attr]  # has one
                 future = answers.pop(call, None)
@@ -345,3 +349,15 @@ class Seat:
         for future in answers.values():
             if not future.done():
                 future.set_exception(WorkerLost(text))
+
+
+def _on_log(record: Log) -> None:
+    """Pass on what the app has logged; the level that the log is set to decides about it."""
+    fields = {
+        "function": record.function,
+        "instance_id": record.instance_id,
+        "logger": record.logger if record.logger != "root" else None,
+        "exception": record.exception or None,
+    }
+    known = {name: value for name, value in fields.items() if value is not None}
+    _app_log.log(record.level, record.text, **known)
