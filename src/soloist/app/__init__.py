@@ -22,7 +22,7 @@ from soloist.app.grpc_door import GrpcOptions, check_options, modern_app, new_ex
 from soloist.app.grpc_hub import checked_hub_name, tell_durability, unbounded
 from soloist.app.mixed import AppBounds, MixedExecutor, MixedFunctions
 from soloist.client import DEFAULT_MAX_PAYLOAD_BYTES, Client, Functions
-from soloist.contracts.clock import Clock, SystemClock
+from soloist.contracts.clock import SystemClock
 from soloist.contracts.executor import Absence, Executor, nobody_is_absent
 from soloist.contracts.store import Store
 from soloist.core.episode import Limits
@@ -40,7 +40,7 @@ from soloist.functions.headers import web_middleware
 from soloist.functions.hostjson import HostJson, read_host_json
 from soloist.functions.http import HttpTriggers, http_limits
 from soloist.functions.inprocess import in_process_links
-from soloist.functions.keys import ensure_keys, presented_key
+from soloist.functions.keys import KeyRing, presented_key
 from soloist.functions.localsettings import LocalSettings, merged, read_local_settings
 from soloist.functions.processes import child_environment, find_python, process_links
 from soloist.functions.workers import WorkerPool
@@ -244,28 +244,31 @@ async def open_host(options: HostOptions, origin: str | None = None) -> Host:
 async def _opened_host(
     options: HostOptions, files: AppFiles, origin: str, opened: AsyncExitStack
 ) -> Host:
-    """Put the host together; whatever has to be closed again is on ``opened`` until it is whole."""
+    """Put the host together; whatever has to be closed again is on ``opened`` until it is whole.
+
+    The app is loaded before the store is opened: one that cannot be hosted leaves no hub behind.
+    """
     host_json = files.host_json
     url = options.store_url or default_store_url(files.app_dir)
     task_hub = _task_hub(options, host_json)
     store = store_at(
         url, task_hub=task_hub, clock=SystemClock(), lease_seconds=options.lease_seconds
     )
-    await store.open()
-    clock = store.clock
-    opened.push_async_callback(store.close)
-    keys = await _keys(options, store, clock)
+    opened.push_async_callback(store.close)  # the last to be closed: the workers' clients use it
+    keys = KeyCabinet(KeyRing(is_enforced=_enforces_keys(options)))
     opened.push_async_callback(keys.close)
     connection = host_json.connection_name or DEFAULT_CONNECTION_NAME
     binding = ClientBinding(task_hub, keys.system_key, connection_name=connection)
     workers = _worker_pool(options, files, binding.text(origin))
     opened.push_async_callback(workers.close)
     await workers.start()
-    keys.on_rotation = lambda: workers.rebind(binding.text(origin))
     catalogue = _catalogue(options, files, workers)
-    await keys.draw(store, clock, catalogue.http)
     others = None if options.grpc is None else new_executor(host_json.default_version)
     modern = modern_app(workers, default_version=host_json.default_version)
+    await store.open()
+    clock = store.clock
+    keys.on_rotation = lambda: workers.rebind(binding.text(origin))
+    await keys.draw(store, clock, catalogue.http)
     engine = _engine(options, files, store, workers, catalogue, modern, others, origin, opened)
     client = _client(options, files, store, engine, catalogue, others)
     links = Links(task_hub=task_hub, connection=connection, system_key=keys.system_key)
@@ -414,13 +417,9 @@ def _client(
     )
 
 
-async def _keys(options: HostOptions, store: Store, clock: Clock) -> KeyCabinet:
+def _enforces_keys(options: HostOptions) -> bool:
     enforces = options.enforces_keys
-    if enforces is None:
-        enforces = not is_loopback(options.host)
-    if not enforces:
-        return KeyCabinet()
-    return KeyCabinet(await ensure_keys(store, clock.now()))
+    return not is_loopback(options.host) if enforces is None else enforces
 
 
 def _authorise(keys: KeyCabinet, links: Links) -> Authorise:
