@@ -124,6 +124,27 @@ async def test_everything_happens_at_its_own_time_however_far_a_jump_goes(folder
         assert await output(app, "long") == '"2026-09-08T00:00:00+00:00"'
 
 
+async def test_a_jump_stops_for_nothing_but_what_the_app_does(folder: Path) -> None:
+    clock = CountingClock()
+    async with app_under_test(folder, clock=clock, enforces_keys=True) as app:
+        await app.client.start("Waits", "one", input='{"hours": 1}')
+        await app.settle()
+        clock.advances = 0
+        await app.jump(timedelta(hours=2))
+        assert clock.advances == 2  # to the timer, and to the end
+        assert await output(app, "one") == '"2026-01-01T01:00:00+00:00"'
+
+
+class CountingClock(JumpClock):
+    """A clock that counts how often it is moved."""
+
+    advances = 0
+
+    def advance(self, seconds: float) -> None:
+        self.advances += 1
+        super().advance(seconds)
+
+
 async def test_a_wait_for_an_end_goes_by_the_clock_too(folder: Path) -> None:
     async with app_under_test(folder) as app:
         path = f"{STARTERS}/Waits/one?timeout=60"
