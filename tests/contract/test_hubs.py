@@ -19,3 +19,10 @@ async def test_hubs_are_named_in_the_order_in_which_they_were_made(world: World)
         await world.opened(task_hub)
     assert await world.first.hubs() == ("zebra", "apple", "Zebra")
     assert await world.unopened("other").hubs() == ("zebra", "apple", "Zebra")
+
+
+async def test_a_store_that_was_never_opened_can_be_closed_and_makes_no_hub(world: World) -> None:
+    store = world.unopened("asked")
+    await store.close()
+    assert await store.hubs() == ()
+    assert not world.path.exists()

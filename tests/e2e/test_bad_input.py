@@ -77,6 +77,49 @@ def test_unsupported_triggers_are_all_named_and_can_be_skipped(tmp_path: Path) -
     assert host.stop() == 0
 
 
+APPS_THAT_ARE_REFUSED = {
+    "SyntaxError": HEADER + "def broken(:\n",
+    "nothing_of_that_name": "import nothing_of_that_name\n",
+    "needs one FunctionApp": "import azure.functions as func\n",
+    "exited with code 3": HEADER + "import os\nos._exit(3)\n",
+    "unique function name": HEADER
+    + '@app.function_name("twice")\n@app.route(route="a")\ndef a(req): return "a"\n'
+    + '@app.function_name("twice")\n@app.route(route="b")\ndef b(req): return "b"\n',
+    "schedule": HEADER
+    + '@app.timer_trigger(arg_name="timer", schedule="every night")\ndef nightly(timer): ...\n',
+    "queueTrigger": HEADER
+    + '@app.queue_trigger(arg_name="message", queue_name="q", connection="C")\n'
+    + "def on_queue(message): ...\n",
+}
+"""What is wrong with them, by a word of what the user is told."""
+
+
+@pytest.mark.parametrize("word", APPS_THAT_ARE_REFUSED)
+def test_an_app_that_is_refused_leaves_no_hub_behind(tmp_path: Path, word: str) -> None:
+    app = app_with(tmp_path / "app", APPS_THAT_ARE_REFUSED[word])
+    files = sorted(app.rglob("*"))
+    store = app / ".soloist" / "hub.db"
+    text = refusal(app, store, "--keys")
+    assert word in text
+    assert [each for each in sorted(app.rglob("*")) if "__pycache__" not in each.parts] == files
+
+
+def test_an_app_that_is_refused_leaves_the_hub_that_is_there(tmp_path: Path) -> None:
+    app = app_with(tmp_path / "app", HEADER)
+    store = app / ".soloist" / "hub.db"
+    host = HostProcess(app, store)
+    assert f"is made in {store}" in "".join(host.output)
+    assert host.stop() == 0
+    app_with(app, HEADER + "def broken(:\n")
+    before = store.read_bytes()
+    assert "SyntaxError" in refusal(app, store)
+    assert store.read_bytes() == before
+    app_with(app, HEADER)
+    host = HostProcess(app, store)
+    assert f"lies in {store}" in "".join(host.output)
+    assert host.stop() == 0
+
+
 def test_comments_in_host_json_are_pointed_at(tmp_path: Path) -> None:
     app = app_with(tmp_path / "app", HEADER, '{\n  // a comment\n  "version": "2.0"\n}')
     text = refusal(app, tmp_path / "hub.db")

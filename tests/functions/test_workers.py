@@ -15,9 +15,13 @@ from soloist.core.events import OrchestratorStarted, TaskCompleted, TaskSchedule
 from soloist.errors import AppLoadFailed
 from soloist.functions.binding import ClientBinding
 from soloist.functions.clientdesk import ClientDesk
+from soloist.functions.inprocess import InProcessLink
+from soloist.functions.links import Link, Receiver
 from soloist.functions.processes import process_links
-from soloist.wire import HttpDone, HttpFailed, Refusal
+from soloist.functions.workers import WorkerPool
+from soloist.wire import HostMessage, HttpDone, HttpFailed, Load, Refusal
 from tests.functions.hosting import (
+    APP,
     AT,
     AT_ONCE,
     Opener,
@@ -322,5 +326,40 @@ def test_client_calls_beyond_the_bound_are_refused_at_once(tmp_path: Path) -> No
             assert "429" in refused.failure.message
             release.set()
             await asyncio.wait(calls)
+
+    asyncio.run(run())
+
+
+def test_a_binding_that_changes_while_a_worker_loads_reaches_that_worker(tmp_path: Path) -> None:
+    app = write_app(
+        tmp_path,
+        APP
+        + """
+@app.activity_trigger(input_name="n")
+@app.durable_client_input(client_name="client")
+async def bound(n: str, client) -> str:
+    return client.create_http_management_payload("one")["statusQueryGetUri"]
+""",
+    )
+    changed = BINDING.replace("localhost", "elsewhere")
+
+    async def run() -> None:
+        class Interrupted(InProcessLink):
+            def send(self, message: HostMessage) -> None:
+                super().send(message)
+                if isinstance(message, Load):
+                    pool.rebind(changed)
+
+        async def open_link(receiver: Receiver) -> Link:
+            return Interrupted(receiver)
+
+        pool = WorkerPool(open_link, Load(str(app), "function_app.py", 4, BINDING))
+        await pool.start()
+        try:
+            done = await pool.run_activity(activity("bound"))
+            assert done.result is not None
+            assert "//elsewhere/" in done.result
+        finally:
+            await pool.close()
 
     asyncio.run(run())

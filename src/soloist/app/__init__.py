@@ -1,6 +1,6 @@
 """One host, put together: store, workers, engine, client and the faces.
 
-This is the only place, beside ``testing``, that knows every room.
+This is the only place that knows every room below it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from soloist.core.work import WorkKind
 from soloist.engine import DrainProgress, Engine, EngineSettings
 from soloist.errors import SettingsError
 from soloist.functions.binding import DEFAULT_CONNECTION_NAME, ClientBinding
-from soloist.functions.cabinet import KeyCabinet
+from soloist.functions.cabinet import DEFAULT_REFRESH_SECONDS, KeyCabinet
 from soloist.functions.catalogue import Catalogue
 from soloist.functions.durable_http import DurableHttp
 from soloist.functions.executor import AppExecutor
@@ -40,11 +40,11 @@ from soloist.functions.headers import web_middleware
 from soloist.functions.hostjson import HostJson, read_host_json
 from soloist.functions.http import HttpTriggers, http_limits
 from soloist.functions.inprocess import in_process_links
-from soloist.functions.keys import ensure_keys, presented_key
+from soloist.functions.keys import KeyRing, presented_key
 from soloist.functions.localsettings import LocalSettings, merged, read_local_settings
 from soloist.functions.processes import child_environment, find_python, process_links
 from soloist.functions.workers import WorkerPool
-from soloist.stores import DEFAULT_LEASE_SECONDS, path_of, store_at
+from soloist.stores import DEFAULT_LEASE_SECONDS, is_postgres, path_of, store_at
 from soloist.telemetry import logger
 from soloist.webapi import (
     Access,
@@ -83,6 +83,8 @@ class HostOptions(msgspec.Struct, frozen=True, kw_only=True):
     ``enforces_keys`` of ``None`` means: exactly when ``host`` is not a loopback address.
     ``in_process`` runs the app's code inside this process instead of a worker of its own. With
     ``grpc`` the host serves the gRPC protocol as well, and workers may bring more functions.
+    ``clock`` is the hub's time, for tests (``soloist.testing.JumpClock``); a hub in PostgreSQL has
+    its own. What waits for an answer (a worker, a request, a database) waits in real time.
     """
 
     app_dir: Path
@@ -99,6 +101,7 @@ class HostOptions(msgspec.Struct, frozen=True, kw_only=True):
     lease_seconds: float = DEFAULT_LEASE_SECONDS
     max_payload_bytes: int = DEFAULT_MAX_PAYLOAD_BYTES
     grpc: GrpcOptions | None = None
+    clock: Clock | None = None
 
 
 class AppFiles(msgspec.Struct, frozen=True, kw_only=True):
@@ -189,6 +192,7 @@ class Host:
         keys: KeyCabinet,
         web: Starlette,
         door: GrpcDoor | None,
+        http_calls: DurableHttp,
         opened: AsyncExitStack,
     ) -> None:
         self.options = options
@@ -202,7 +206,20 @@ class Host:
         self.workers = workers
         self.door = door
         self._engine = engine
+        self._http_calls = http_calls
         self._opened = opened
+
+    @property
+    def in_flight(self) -> int:
+        """How many calls of the app's code, and HTTP requests of its orchestrations, run now."""
+        return self.workers.in_flight + self._http_calls.in_flight
+
+    async def drain(self, timeout_seconds: float) -> bool:
+        """Wait until none of them runs; ``False`` when some were not in time. What ends may set
+        off more, which is not waited for once nothing ran."""
+        return await self.workers.drain(timeout_seconds) and await self._http_calls.drain(
+            timeout_seconds
+        )
 
     async def close(
         self,
@@ -244,41 +261,43 @@ async def open_host(options: HostOptions, origin: str | None = None) -> Host:
 async def _opened_host(
     options: HostOptions, files: AppFiles, origin: str, opened: AsyncExitStack
 ) -> Host:
-    """Put the host together; whatever has to be closed again is on ``opened`` until it is whole."""
+    """Put the host together; whatever has to be closed again is on ``opened`` until it is whole.
+
+    The app is loaded before the store is opened: one that cannot be hosted leaves no hub behind.
+    """
     host_json = files.host_json
     url = options.store_url or default_store_url(files.app_dir)
     task_hub = _task_hub(options, host_json)
-    store = store_at(
-        url, task_hub=task_hub, clock=SystemClock(), lease_seconds=options.lease_seconds
-    )
-    await store.open()
-    clock = store.clock
-    opened.push_async_callback(store.close)
-    keys = await _keys(options, store, clock)
+    store = _store(options, url, task_hub)
+    opened.push_async_callback(store.close)  # the last to be closed: the workers' clients use it
+    keys = KeyCabinet(KeyRing(is_enforced=_enforces_keys(options)))
     opened.push_async_callback(keys.close)
     connection = host_json.connection_name or DEFAULT_CONNECTION_NAME
     binding = ClientBinding(task_hub, keys.system_key, connection_name=connection)
     workers = _worker_pool(options, files, binding.text(origin))
     opened.push_async_callback(workers.close)
     await workers.start()
-    keys.on_rotation = lambda: workers.rebind(binding.text(origin))
     catalogue = _catalogue(options, files, workers)
-    await keys.draw(store, clock, catalogue.http)
     others = None if options.grpc is None else new_executor(host_json.default_version)
     modern = modern_app(workers, default_version=host_json.default_version)
-    engine = _engine(options, files, store, workers, catalogue, modern, others, origin, opened)
+    await store.open()
+    clock = store.clock
+    keys.on_rotation = lambda: workers.rebind(binding.text(origin))
+    await keys.draw(store, clock, catalogue.http)
+    http_calls = _http_calls(options, files, clock)
+    opened.push_async_callback(http_calls.close)
+    app = _app_executor(options, files, workers, http_calls, modern)
+    engine = _engine(options, files, store, app, catalogue, others, origin)
     client = _client(options, files, store, engine, catalogue, others)
     links = Links(task_hub=task_hub, connection=connection, system_key=keys.system_key)
     management = Management(client, links, max_body_bytes=options.max_payload_bytes)
     workers.answer_clients(LocalDoor(management, origin=origin).management)
     triggers = _triggers(files, catalogue, workers, keys, binding)
-    web = _web(
-        files, management, _authorise(keys, links), triggers, _health(client, catalogue, task_hub)
-    )
+    health = _health(client, catalogue, task_hub)
+    web = _web(files, management, _authorise(keys, links), triggers, health)
     if modern is not None:
         opened.push_async_callback(modern.close)
-        max_message_bytes = 2 * options.max_payload_bytes
-        await modern.serve(client, clock, binding, origin, task_hub, max_message_bytes)
+        await modern.serve(client, clock, binding, origin, task_hub, 2 * options.max_payload_bytes)
     opened.push_async_callback(engine.stop)
     await engine.start()
     door = None
@@ -287,7 +306,7 @@ async def _opened_host(
         door = await open_door(options.grpc, theirs, clock, others, task_hub=task_hub)
         opened.push_async_callback(door.close)
     await tell_durability(store)
-    keys.keep_up(store, clock)
+    keys.keep_up(store, clock, _upkeep_seconds(options, DEFAULT_REFRESH_SECONDS))
     return Host(
         options=options,
         files=files,
@@ -300,7 +319,22 @@ async def _opened_host(
         keys=keys,
         web=web,
         door=door,
+        http_calls=http_calls,
         opened=opened.pop_all(),
+    )
+
+
+def _store(options: HostOptions, url: str, task_hub: str) -> Store:
+    if options.clock is not None and is_postgres(url):
+        raise SettingsError(
+            "A hub in PostgreSQL goes by the database's clock, the same for all its hosts. Leave"
+            " out the clock, or use the store memory: or a file."
+        )
+    return store_at(
+        url,
+        task_hub=task_hub,
+        clock=options.clock or SystemClock(),
+        lease_seconds=options.lease_seconds,
     )
 
 
@@ -334,31 +368,40 @@ def _triggers(
     )
 
 
+def _http_calls(options: HostOptions, files: AppFiles, clock: Clock) -> DurableHttp:
+    return DurableHttp(
+        clock,
+        default_sleep_seconds=files.host_json.async_request_sleep_seconds,
+        max_payload_bytes=options.max_payload_bytes,
+    )
+
+
+def _app_executor(
+    options: HostOptions,
+    files: AppFiles,
+    workers: WorkerPool,
+    http_calls: DurableHttp,
+    modern: ModernApp | None,
+) -> AppExecutor:
+    return AppExecutor(
+        workers,
+        http_calls,
+        timeout_seconds=files.host_json.function_timeout_seconds,
+        turns=None if modern is None else modern.turns,
+        may_feed=options.clock is None,
+    )
+
+
 def _engine(
     options: HostOptions,
     files: AppFiles,
     store: Store,
-    workers: WorkerPool,
+    app: AppExecutor,
     catalogue: Catalogue,
-    modern: ModernApp | None,
     others: RpcExecutor | None,
     origin: str,
-    opened: AsyncExitStack,
 ) -> Engine:
-    host_json = files.host_json
-    http = DurableHttp(
-        store.clock,
-        default_sleep_seconds=host_json.async_request_sleep_seconds,
-        max_payload_bytes=options.max_payload_bytes,
-    )
-    opened.push_async_callback(http.close)
-    app = AppExecutor(
-        workers,
-        http,
-        timeout_seconds=host_json.function_timeout_seconds,
-        turns=None if modern is None else modern.turns,
-    )
-    settings = _engine_settings(options, host_json)
+    settings = _engine_settings(options, files.host_json)
     executor: Executor = app
     absence: Absence = nobody_is_absent
     if others is not None:
@@ -414,13 +457,9 @@ def _client(
     )
 
 
-async def _keys(options: HostOptions, store: Store, clock: Clock) -> KeyCabinet:
+def _enforces_keys(options: HostOptions) -> bool:
     enforces = options.enforces_keys
-    if enforces is None:
-        enforces = not is_loopback(options.host)
-    if not enforces:
-        return KeyCabinet()
-    return KeyCabinet(await ensure_keys(store, clock.now()))
+    return not is_loopback(options.host) if enforces is None else enforces
 
 
 def _authorise(keys: KeyCabinet, links: Links) -> Authorise:
@@ -493,8 +532,10 @@ def _activity_concurrency(host_json: HostJson) -> int:
 
 def _engine_settings(options: HostOptions, host_json: HostJson) -> EngineSettings:
     defaults = EngineSettings()
+    renew_seconds = min(defaults.renew_seconds, options.lease_seconds / 4)
     return EngineSettings(
-        renew_seconds=min(defaults.renew_seconds, options.lease_seconds / 4),
+        poll_seconds=_upkeep_seconds(options, defaults.poll_seconds),
+        renew_seconds=_upkeep_seconds(options, renew_seconds),
         max_concurrent_activities=_activity_concurrency(host_json),
         max_concurrent_episodes=(
             host_json.max_concurrent_orchestrator_functions or defaults.max_concurrent_episodes
@@ -513,6 +554,12 @@ def _engine_settings(options: HostOptions, host_json: HostJson) -> EngineSetting
             max_payload_bytes=options.max_payload_bytes,
         ),
     )
+
+
+def _upkeep_seconds(options: HostOptions, usual_seconds: float) -> float:
+    """Return how often to keep house. Where a test moves the time, no more often than the leases
+    need: each time is one at which a jump has to stop."""
+    return usual_seconds if options.clock is None else options.lease_seconds / 4
 
 
 def _host_name() -> str:

@@ -46,7 +46,9 @@ DEFAULT_GRPC_PORT = 4001
     "--store",
     "store_url",
     envvar="SOLOIST_STORE",
-    help=f"Where the hub lies. [default: {HUB_FOLDER}/{HUB_FILE} in the current folder]",
+    help="Where the hub lies: a path, sqlite:///path, postgresql://user@host/database, or memory:"
+    f" for one in memory, which ends with it. [default: {HUB_FOLDER}/{HUB_FILE} in the current"
+    " folder]",
 )
 @click.option("--task-hub", callback=hub_name, default=DEFAULT_TASK_HUB, help="The hub's name.")
 @click.option(

@@ -68,7 +68,8 @@ _LISTEN_BACKLOG = 2048
     "--store",
     "store_url",
     envvar="SOLOIST_STORE",
-    help="[default: .soloist/hub.db in the app's folder]",
+    help="Where the hub lies: a path, sqlite:///path, postgresql://user@host/database, or memory:"
+    " for one in memory, which ends with the host. [default: .soloist/hub.db in the app's folder]",
 )
 @click.option("--task-hub", callback=hub_name, help="[default: hubName of host.json]")
 @click.option("--python", help="The app's interpreter. [default: the app's .venv, else ours]")

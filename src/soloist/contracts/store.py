@@ -66,7 +66,7 @@ class Store(Protocol):
         """
 
     async def close(self) -> None:
-        """Finish what is under way and let go; closing twice does nothing."""
+        """Finish what is under way and let go; closing twice, or what is not open, does nothing."""
 
     async def join(
         self, name: str, *, address: str = "", version: str = "", app_version: str | None = None

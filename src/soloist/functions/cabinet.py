@@ -56,13 +56,14 @@ class KeyCabinet:
         return self._system_key
 
     async def draw(self, store: KeyStore, clock: Clock, functions: Iterable[str]) -> None:
-        """Draw the keys of functions that have none yet; none where no keys are asked for.
+        """Take the hub's keys into force, drawing those that are missing, also of functions that
+        have none yet; none where no keys are asked for.
 
         Raises:
             StoreUnavailable: from the store.
         """
         if self.is_enforced:
-            self._hold(await ensure_keys(store, clock.now(), functions))
+            self._exchange(await ensure_keys(store, clock.now(), functions))
 
     def keep_up(
         self, store: KeyStore, clock: Clock, refresh_seconds: float = DEFAULT_REFRESH_SECONDS
@@ -86,16 +87,19 @@ class KeyCabinet:
         while True:
             await clock.sleep(seconds)
             try:
-                before = self._system_key
-                self._hold(KeyRing(await store.keys()))
-                if self._system_key != before:
-                    self.on_rotation()
+                self._exchange(KeyRing(await store.keys()))
             except Exception as error:  # noqa: BLE001  # a removed key must not stay valid unnoticed
                 if not is_stale:  # said once, not every few seconds
                     _log.warning("Access keys cannot be read; the last known count", why=str(error))
                 is_stale = True
             else:
                 is_stale = False
+
+    def _exchange(self, ring: KeyRing) -> None:
+        before = self._system_key
+        self._hold(ring)
+        if self._system_key != before:
+            self.on_rotation()
 
     def _hold(self, ring: KeyRing) -> None:
         self.ring = ring

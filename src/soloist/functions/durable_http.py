@@ -113,6 +113,18 @@ class DurableHttp:
         self._max_payload_bytes = max_payload_bytes
         self._request_timeout_seconds = request_timeout_seconds
         self._client: httpx.AsyncClient | None = None
+        self._exchanges: set[asyncio.Future[None]] = set()
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests wait for their response; a call between two polls has none."""
+        return len(self._exchanges)
+
+    async def drain(self, timeout_seconds: float) -> bool:
+        """Wait until every request has its response; ``False`` when some had none in time."""
+        if self._exchanges:
+            await asyncio.wait(self._exchanges, timeout=timeout_seconds)
+        return not self._exchanges
 
     async def run(self, call: ActivityCall) -> ActivityResult:
         """Make the call that ``call.input`` describes, and follow it up until it is done."""
@@ -146,6 +158,15 @@ class DurableHttp:
         return self._client
 
     async def _exchange(self, request: httpx.Request) -> _Response:
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._exchanges.add(ended)
+        try:
+            return await self._answered(request)
+        finally:
+            self._exchanges.discard(ended)
+            ended.set_result(None)
+
+    async def _answered(self, request: httpx.Request) -> _Response:
         try:
             async with asyncio.timeout(self._request_timeout_seconds):
                 response = await self._opened().send(request, stream=True)

@@ -51,7 +51,8 @@ class AppExecutor:
 
     ``turns`` runs orchestrators and entities, by default the workers by our own replay.
     ``timeout_seconds`` is host.json's ``functionTimeout``; ``None`` sets no limit. A function that
-    exceeds it has failed; its thread cannot be ended and stays busy until it returns.
+    exceeds it has failed; its thread cannot be ended and stays busy until it returns. Turns that
+    are fed in a worker have its machine's time; where the hub has another, none ``may_feed``.
     """
 
     def __init__(
@@ -61,12 +62,13 @@ class AppExecutor:
         *,
         timeout_seconds: float | None,
         turns: Turns | None = None,
+        may_feed: bool = True,
     ) -> None:
         self._workers = workers
         self._turns = turns or workers
         self._http = http
         self._timeout_seconds = timeout_seconds
-        self._has_time_to_feed = (timeout_seconds or _FEEDING_SECONDS) >= _FEEDING_SECONDS
+        self._may_feed = may_feed and (timeout_seconds or _FEEDING_SECONDS) >= _FEEDING_SECONDS
 
     async def run_episode(self, episode: Episode) -> EpisodeResult:
         """See ``contracts.executor``."""
@@ -76,7 +78,7 @@ class AppExecutor:
         """See ``contracts.executor``."""
         if call.name == HTTP_ACTIVITY:
             return await self._http.run(call)
-        if call.feeds is not None and not self._has_time_to_feed:
+        if call.feeds is not None and not self._may_feed:
             call = msgspec.structs.replace(call, feeds=None)
         result = await self._in_time(self._workers.run_activity(call))
         return result or ActivityResult(failure=self._too_slow(call.name))

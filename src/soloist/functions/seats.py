@@ -251,7 +251,8 @@ class Seat:
         try:
             if self._is_closed:
                 raise AppLoadFailed(_STOPPING)
-            link.send(self._load)
+            load = self._load
+            link.send(load)
             loaded = await asyncio.wait_for(self._loading, self._limits.load_seconds)
             if self._lost.done():
                 raise AppLoadFailed(f"The worker {self._lost.result()} after it loaded the app.")
@@ -264,6 +265,8 @@ class Seat:
                 raise AppLoadFailed(f"The app did not finish loading within {seconds}.") from None
             raise
         self._is_up.set()
+        if self._load is not load:  # bound anew while this worker loaded the app
+            self.tell(Rebind(self._load.client_binding))
         return loaded
 
     async def _opened(self) -> Link:

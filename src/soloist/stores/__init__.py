@@ -15,6 +15,7 @@ __all__ = [
     "MemoryState",
     "MemoryStore",
     "SqliteStore",
+    "is_postgres",
     "path_of",
     "shown_url",
     "store_at",
