@@ -37,10 +37,12 @@ _RECORD_BY_ID = f"{RECORD} WHERE i.hub_id = ? AND i.instance_id = ?"
 _AWAITS_TERMINATION = "SELECT 1 FROM inbox WHERE generation = ? AND terminates LIMIT 1"
 _CHILDREN = f"{TARGET} WHERE i.parent_generation = ? ORDER BY i.generation"
 
+# An insert that meets a conflict would use up a generation.
 _INSERT_INSTANCE = (
     "INSERT INTO instances (hub_id, instance_id, name, version, created_at, input,"
     " parent_instance_id, parent_generation, parent_execution_id, parent_task_id, extras)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (hub_id, instance_id) DO NOTHING"
+    " SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11 WHERE NOT EXISTS"
+    " (SELECT 1 FROM instances WHERE hub_id = ?1 AND instance_id = ?2)"
 )
 _INSERT_EXECUTION = (
     "INSERT INTO executions (generation, hub_id, execution_id, status, owner, epoch, due_at,"
