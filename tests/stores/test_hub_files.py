@@ -258,7 +258,7 @@ HOT = {
 
 def explained(connection: sqlite3.Connection, statement: str) -> list[str]:
     """Return the steps of SQLite's plan for a statement."""
-    numbered = [int(each) for each in re.findall(r"\?(\d)", statement)]
+    numbered = [int(each) for each in re.findall(r"\?(\d+)", statement)]
     places = max(numbered) if numbered else statement.count("?")
     plan = connection.execute(f"EXPLAIN QUERY PLAN {statement}", [1] * places)
     return [step[3] for step in plan.fetchall()]

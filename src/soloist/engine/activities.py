@@ -177,6 +177,10 @@ class ActivityPool:
         except Exception as error:  # noqa: BLE001  # a fault of ours must not lose the activity
             _log.exception("activity could not be run", activity=job.call.name)
             result = ActivityResult(failure=FailureDetails(f"It could not be run: {error}"))
+        else:
+            result = self._bounded(result)
+            if result.failure is not None:
+                _tell_of_failure(call, result.failure)
         if result is not None and not job.caller.is_closed:
             job.caller.arrive(*self._completion(call, result))
 
@@ -212,27 +216,31 @@ class ActivityPool:
         else:
             self._suspects.join(job)
 
+    def _bounded(self, result: ActivityResult) -> ActivityResult:
+        limit = self._max_payload_bytes
+        if result.result is None or not exceeds(result.result, limit):
+            return result
+        text = f"Its result exceeds the limit of {limit} bytes (option --max-payload-bytes)."
+        return ActivityResult(failure=FailureDetails(text))
+
     def _completion(
         self, call: ActivityCall, result: ActivityResult
     ) -> tuple[TaskCompleted | TaskFailed, FedTurn | None]:
         """Return what to record, with the turn as long as it fits what is recorded."""
-        now = self._clock.now()
-        failure, turn = result.failure, result.turn
-        if result.result is not None and exceeds(result.result, self._max_payload_bytes):
-            failure = FailureDetails(
-                f"Its result exceeds the limit of {self._max_payload_bytes} bytes"
-                " (option --max-payload-bytes)."
-            )
-        if failure is not None:
-            _log.warning(
-                "an activity failed",
-                activity=call.name,
-                instance_id=call.instance_id,
-                task_id=call.task_id,
-                reason=failure.message,
-                exception=failure.stack_trace or None,
-            )
-            return TaskFailed(now, call.task_id, failure), None
+        now, turn = self._clock.now(), result.turn
+        if result.failure is not None:
+            return TaskFailed(now, call.task_id, result.failure), None
         if turn is None or abs(now - turn.at) > _MAX_CLOCK_ERROR:
             return TaskCompleted(now, call.task_id, result.result), None
         return TaskCompleted(turn.at, call.task_id, result.result), turn
+
+
+def _tell_of_failure(call: ActivityCall, failure: FailureDetails) -> None:
+    _log.warning(
+        "an activity failed",
+        activity=call.name,
+        instance_id=call.instance_id,
+        task_id=call.task_id,
+        reason=failure.message,
+        exception=failure.stack_trace or None,
+    )
