@@ -11,7 +11,10 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 PYTHON_NEEDED = (3, 11)
 
@@ -84,8 +87,8 @@ def run(options: list[str]) -> int:
 
 
 def test(options: list[str]) -> int:
-    """Check everything; pytest comes last, so that its closing line is near the end."""
-    return report([*checks(), ("pytest", [tool("pytest"), *options])])
+    """Check everything: what needs no test run beside the tests, which leave a core idle."""
+    return report([("pytest", [tool("pytest"), *options])], beside=checks())
 
 
 def check(options: list[str]) -> int:
@@ -138,23 +141,61 @@ def checks() -> list[tuple[str, list[str]]]:
     ]
 
 
-def report(steps: list[tuple[str, list[str]]]) -> int:
-    """Run all steps, whatever becomes of each, and sum up at the end."""
-    results = []
-    for name, command in steps:
-        print(f"\n=== {name}", flush=True)
-        began = time.monotonic()
-        code = subprocess.call(command)
-        seconds = time.monotonic() - began
-        verdict = "ok" if code == 0 else f"FAILED (exit code {code})"
-        print(f"--- {name}: {verdict}, {seconds:.1f} s", flush=True)
-        results.append((name, verdict, seconds, code))
-    failed = [name for name, _, _, code in results if code != 0]
+Step = tuple[str, list[str]]
+
+
+class Result(NamedTuple):
+    """What became of a step; ``told`` is what it printed, if that was kept back."""
+
+    name: str
+    code: int
+    seconds: float
+    told: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """In a word."""
+        return "ok" if self.code == 0 else f"FAILED (exit code {self.code})"
+
+
+def report(steps: list[Step], beside: Sequence[Step] = ()) -> int:
+    """Run all steps, whatever becomes of each, and sum up at the end.
+
+    Those that run ``beside`` the others say nothing unless they fail.
+    """
+    with ThreadPoolExecutor(max_workers=1) as other_core:
+        quiet = [other_core.submit(run_quietly, *step) for step in beside]
+        results = [run_aloud(*step) for step in steps]
+        results = [each.result() for each in quiet] + results
+    failed = [each for each in results if each.code != 0]
+    for each in failed:
+        if each.told:
+            print(f"\n=== {each.name}\n{each.told}", flush=True)
     print("\n=== summary")
-    for name, verdict, seconds, _ in results:
-        print(f"  {name:<14} {seconds:>7.1f} s  {verdict}")
-    print(f"failed: {', '.join(failed)}" if failed else "all good", flush=True)
+    for each in results:
+        print(f"  {each.name:<14} {each.seconds:>7.1f} s  {each.verdict}")
+    names = ", ".join(each.name for each in failed)
+    print(f"failed: {names}" if failed else "all good", flush=True)
     return 1 if failed else 0
+
+
+def run_aloud(name: str, command: list[str]) -> Result:
+    """Run a step that everybody may follow."""
+    print(f"\n=== {name}", flush=True)
+    began = time.monotonic()
+    code = subprocess.call(command)
+    result = Result(name, code, time.monotonic() - began)
+    print(f"--- {name}: {result.verdict}, {result.seconds:.1f} s", flush=True)
+    return result
+
+
+def run_quietly(name: str, command: list[str]) -> Result:
+    """Run a step and keep back what it prints."""
+    began = time.monotonic()
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    )
+    return Result(name, done.returncode, time.monotonic() - began, done.stdout)
 
 
 def set_up() -> None:

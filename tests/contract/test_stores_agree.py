@@ -538,7 +538,7 @@ VERBS = st.sampled_from(
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
-@settings(max_examples=30, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(VERBS, min_size=40, max_size=80))
 def test_any_sequence_of_verbs_gets_the_same_answers(
     kind: str, postgres_url: str, verbs: list[tuple[str, Any]]

@@ -35,7 +35,7 @@ from soloist.webapi.openapi import (  # noqa: E402
 from soloist.webapi.routes import ROUTES  # noqa: E402
 from tests.webapi.live import ORIGIN, LiveHub  # noqa: E402
 
-EXAMPLES = int(os.environ.get("SOLOIST_FUZZ_EXAMPLES", "800"))
+EXAMPLES = int(os.environ.get("SOLOIST_FUZZ_EXAMPLES", "500"))
 """How many requests are sent; many more than this find rarer things."""
 
 CONFORMANCE = [

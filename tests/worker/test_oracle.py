@@ -43,7 +43,7 @@ from tests.worker.programs import (
 )
 from tests.worker.smallhost import SmallHost
 
-MAX_EXAMPLES = int(os.environ.get("SOLOIST_ORACLE_EXAMPLES", "300"))
+MAX_EXAMPLES = int(os.environ.get("SOLOIST_ORACLE_EXAMPLES", "200"))
 _MAX_TURNS = 14
 _MAX_EXECUTIONS = 3
 # The SDK stops with an error of its own when a nested task_all fails and its other tasks end
