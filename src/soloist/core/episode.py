@@ -47,7 +47,7 @@ from soloist.core.messages import (
     release_locks,
     terminate_children,
 )
-from soloist.core.payloads import exceeds
+from soloist.core.payloads import exceeds, limit_text
 from soloist.core.state import OrchestrationState
 from soloist.core.status import RuntimeStatus
 
@@ -253,7 +253,7 @@ def _objection(actions: tuple[Action, ...], limits: Limits) -> FailureDetails | 
         payload = getattr(action, "input", None) or getattr(action, "result", None)
         if payload is not None and exceeds(payload, limits.max_payload_bytes):
             return FailureDetails(
-                f"A payload of {type(action).__name__} exceeds the limit of"
-                f" {limits.max_payload_bytes} bytes (option --max-payload-bytes)."
+                f"A payload of {type(action).__name__} exceeds"
+                f" {limit_text(limits.max_payload_bytes)}."
             )
     return None

@@ -15,3 +15,8 @@ def exceeds(payload: str, limit_bytes: int) -> bool:
     if len(payload) * _MAX_BYTES_PER_CHARACTER <= limit_bytes:
         return False
     return size_bytes(payload) > limit_bytes
+
+
+def limit_text(limit_bytes: int) -> str:
+    """Name the limit, and where it is set, to whoever exceeded it."""
+    return f"the limit of {limit_bytes} bytes (option --max-payload-bytes)"

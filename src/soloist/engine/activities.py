@@ -23,7 +23,7 @@ from soloist.contracts.clock import Clock
 from soloist.contracts.executor import ActivityCall, ActivityResult, Executor, FedTurn, Feed
 from soloist.core.events import TaskCompleted, TaskFailed
 from soloist.core.failures import FailureDetails
-from soloist.core.payloads import exceeds
+from soloist.core.payloads import exceeds, limit_text
 from soloist.errors import WorkerAbsent, WorkerLost
 from soloist.telemetry import logger
 
@@ -220,7 +220,7 @@ class ActivityPool:
         limit = self._max_payload_bytes
         if result.result is None or not exceeds(result.result, limit):
             return result
-        text = f"Its result exceeds the limit of {limit} bytes (option --max-payload-bytes)."
+        text = f"Its result exceeds {limit_text(limit)}."
         return ActivityResult(failure=FailureDetails(text))
 
     def _completion(

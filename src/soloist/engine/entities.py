@@ -40,7 +40,7 @@ from soloist.core.ids import check_entity_id, check_instance_id, parse_entity_id
 from soloist.core.instances import InboxMessage, Lease, StartRequest
 from soloist.core.messages import Outgoing, Reply, SendRequest, StartChild
 from soloist.core.outcomes import Outcome
-from soloist.core.payloads import exceeds
+from soloist.core.payloads import exceeds, limit_text
 from soloist.core.status import RuntimeStatus
 from soloist.core.work import WorkKind
 from soloist.engine.held import Held, HeldEnd, Tools
@@ -312,8 +312,7 @@ class EntitySession(Held):
         return exceeds(payload, self._tools.settings.limits.max_payload_bytes)
 
     def _limit_text(self) -> str:
-        limit = self._tools.settings.limits.max_payload_bytes
-        return f"the limit of {limit} bytes (option --max-payload-bytes)"
+        return limit_text(self._tools.settings.limits.max_payload_bytes)
 
     def _tell_of_failure(self, event: EntityRequested, failure: FailureDetails) -> None:
         """Nobody waits for a signal's result, so the log must tell of its failure."""

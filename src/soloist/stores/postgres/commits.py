@@ -102,7 +102,7 @@ def encode(outcome: Outcome) -> EncodedOutcome:
         payload_bytes=len(events)
         + len(outcome.output or "")
         + len(outcome.custom_status or "")
-        + (sum(map(_payload_bytes, outcome.outgoing)) if outcome.outgoing else 0),
+        + sum(map(_payload_bytes, outcome.outgoing)),
     )
 
 
